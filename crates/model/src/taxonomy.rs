@@ -1,0 +1,123 @@
+//! Classes of objects: names, colours, size priors and gates, edited in `configs/taxonomy.toml` without code.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+/// Index of a class in its [`Taxonomy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClassId(pub u16);
+
+/// One class.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassSpec {
+    /// Name in shards, views and reports.
+    pub name: Arc<str>,
+    /// Colour in views: red, green, blue.
+    pub color_rgb: [u8; 3],
+    /// Usual length, width and height.
+    pub prior_lwh_m: [f64; 3],
+    /// Smallest plausible length, width and height of the full object.
+    pub min_lwh_m: [f64; 3],
+    /// Largest plausible length, width and height.
+    pub max_lwh_m: [f64; 3],
+    /// Fastest plausible speed.
+    pub max_speed_mps: f64,
+}
+
+/// The classes of a dataset. The last one is what a thing is called when nothing else fits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taxonomy {
+    classes: Vec<ClassSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TaxonomyFile {
+    class: Vec<ClassSpec>,
+}
+
+/// A taxonomy that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TaxonomyError {
+    /// Not TOML, a key that is unknown or missing.
+    #[error("cannot read the taxonomy: {0}")]
+    Parse(#[from] toml::de::Error),
+    /// Too few or too many classes, a name twice, or a size that is no size.
+    #[error("the taxonomy is not usable: {0}")]
+    Invalid(String),
+}
+
+impl Taxonomy {
+    /// Reads `[[class]]` tables.
+    ///
+    /// # Errors
+    /// When the text is not a taxonomy, or a class is not usable.
+    pub fn from_toml(text: &str) -> Result<Self, TaxonomyError> {
+        let classes = toml::from_str::<TaxonomyFile>(text)?.class;
+        if classes.is_empty() || classes.len() > usize::from(u16::MAX) {
+            return Err(TaxonomyError::Invalid(format!("expected 1 to {} classes, got {}", u16::MAX, classes.len())));
+        }
+        for (index, class) in classes.iter().enumerate() {
+            if classes[..index].iter().any(|other| other.name == class.name) {
+                return Err(TaxonomyError::Invalid(format!("class {:?} stands twice", class.name)));
+            }
+            for axis in 0..3 {
+                let (min, prior, max) = (class.min_lwh_m[axis], class.prior_lwh_m[axis], class.max_lwh_m[axis]);
+                if !(min > 0.0 && min <= prior && prior <= max && max.is_finite()) {
+                    return Err(TaxonomyError::Invalid(format!(
+                        "class {:?}: expected 0 < min <= prior <= max on axis {axis}, got {min}, {prior}, {max}",
+                        class.name
+                    )));
+                }
+            }
+        }
+        Ok(Self { classes })
+    }
+
+    /// The classes in order.
+    #[must_use]
+    pub fn classes(&self) -> &[ClassSpec] {
+        &self.classes
+    }
+
+    /// A class by its index; an index from another taxonomy gives the last class.
+    #[must_use]
+    pub fn get(&self, id: ClassId) -> &ClassSpec {
+        self.classes.get(usize::from(id.0)).unwrap_or(&self.classes[self.classes.len() - 1])
+    }
+
+    /// The index of a name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<ClassId> {
+        self.classes.iter().position(|class| &*class.name == name).map(|index| ClassId(index as u16))
+    }
+
+    /// The class of things that fit nothing else.
+    #[must_use]
+    pub fn unknown(&self) -> ClassId {
+        ClassId((self.classes.len() - 1) as u16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../../configs/taxonomy.toml");
+
+    #[test]
+    fn the_shipped_taxonomy_is_usable() {
+        let taxonomy = Taxonomy::from_toml(SHIPPED).unwrap();
+        assert_eq!(&*taxonomy.get(taxonomy.unknown()).name, "unknown_movable");
+        assert!(taxonomy.find("car").is_some());
+    }
+
+    #[test]
+    fn a_prior_outside_its_gate_is_refused_with_both_numbers() {
+        let wrong = SHIPPED.replacen("prior_lwh_m = [4.5", "prior_lwh_m = [40.5", 1);
+        let message = Taxonomy::from_toml(&wrong).unwrap_err().to_string();
+        assert!(message.contains("40.5"), "{message}");
+    }
+}

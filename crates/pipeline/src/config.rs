@@ -1,0 +1,307 @@
+//! Configuration: one embedded `default.toml` documents every option, a user's file is laid over it, unknown keys are refused.
+//!
+//! Parsed once, resolved once, passed in. There are no globals and no environment variables.
+
+use std::path::{Path, PathBuf};
+
+use boxwright_label::LabelConfig;
+use boxwright_model::{ClipGrid, Taxonomy};
+use boxwright_shard::WriterConfig;
+use boxwright_source::broker_config::BrokerConfig;
+use boxwright_source::kafka::KafkaConfig;
+use boxwright_timesync::matcher::MatcherConfig;
+use boxwright_timesync::motion::MotionConfig;
+use boxwright_timesync::order::OrderConfig;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+/// The documented defaults, as `boxwright config default` prints them.
+pub const DEFAULT_TOML: &str = include_str!("../../../configs/default.toml");
+/// The classes that are used where no taxonomy file is named.
+pub const DEFAULT_TAXONOMY_TOML: &str = include_str!("../../../configs/taxonomy.toml");
+
+/// Tables whose keys are not ours: they are passed on as they are.
+const FREE_TABLES: [&str; 1] = ["kafka.client"];
+
+/// Everything a run can be told.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The run itself.
+    pub run: RunConfig,
+    /// The window of event time that is the unit of work.
+    pub clip: ClipConfig,
+    /// Names of frames in the transform tree.
+    pub frames: FramesConfig,
+    /// Canonical order of a vehicle's messages.
+    pub order: OrderConfig,
+    /// Samples.
+    pub sync: MatcherConfig,
+    /// Poses and deskew.
+    pub motion: MotionConfig,
+    /// Boxes and tracks.
+    pub label: LabelConfig,
+    /// Parquet shards.
+    pub shard: WriterConfig,
+    /// Live view.
+    pub view: ViewConfig,
+    /// Kafka.
+    pub kafka: KafkaConfig,
+    /// The embedded broker.
+    pub broker: BrokerConfig,
+    /// Classes.
+    pub taxonomy: TaxonomyConfig,
+}
+
+/// Options of the run itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Threads that decode and label; 0 takes one a core. A vehicle stays on one of them.
+    pub lanes: usize,
+    /// A vehicle that is silent for so long has its open clips sealed, in seconds of wall time. Only live sources can be silent.
+    pub seal_after_silence_s: u64,
+    /// Vehicles one worker takes; frames of a further one end the run, because memory is bounded by it.
+    pub max_vehicles: usize,
+    /// Data-security grade written into manifest entries whose frames bring none.
+    pub default_grade: String,
+}
+
+/// Options of clips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClipConfig {
+    /// Length in seconds of event time.
+    pub length_s: u32,
+}
+
+/// Names of the frames that matter.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FramesConfig {
+    /// Names a world frame may have; the first that is linked to the ego frame is used.
+    pub world: Vec<String>,
+    /// Names the ego frame may have; the first that appears in the transform tree is used.
+    pub ego: Vec<String>,
+}
+
+/// Options of the live view.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewConfig {
+    /// Address the web viewer listens on.
+    pub bind: std::net::IpAddr,
+    /// Port of the web page; 0 takes a free one.
+    pub web_port: u16,
+    /// Port of the data stream; 0 takes a free one.
+    pub grpc_port: u16,
+    /// Samples that may wait for the viewer; a new one pushes out the oldest.
+    pub queue_frames: usize,
+    /// Memory of the server for viewers that join late, in MiB.
+    pub memory_limit_mib: u64,
+}
+
+/// Where the classes come from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaxonomyConfig {
+    /// Path of a taxonomy file, relative to the configuration file; empty takes the embedded one.
+    pub file: PathBuf,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}\nhint: `boxwright config default > {path}` writes a documented one")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not TOML.
+    #[error("{path} is not TOML: {message}")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// What the parser said.
+        message: String,
+    },
+    /// A key that no option has.
+    #[error("{path}: unknown key `{key}`{}", nearest_hint(.nearest))]
+    UnknownKey {
+        /// The file.
+        path: String,
+        /// The key, with its tables.
+        key: String,
+        /// The most similar key that exists.
+        nearest: Option<String>,
+    },
+    /// A value of the wrong type or out of range.
+    #[error("{path}: {message}")]
+    Value {
+        /// The file.
+        path: String,
+        /// Both sides of the comparison.
+        message: String,
+    },
+    /// The taxonomy.
+    #[error("{path}: {source}")]
+    Taxonomy {
+        /// The taxonomy's file.
+        path: String,
+        /// What is wrong with it.
+        source: boxwright_model::taxonomy::TaxonomyError,
+    },
+}
+
+fn nearest_hint(nearest: &Option<String>) -> String {
+    match nearest {
+        Some(name) => format!("\nhint: did you mean `{name}`?"),
+        None => "\nhint: `boxwright config default` prints every option".to_owned(),
+    }
+}
+
+impl Config {
+    /// The embedded defaults.
+    ///
+    /// # Errors
+    /// Never in a released build: a test reads the embedded file.
+    pub fn embedded() -> Result<Self, ConfigError> {
+        Self::resolve("default.toml", "")
+    }
+
+    /// The defaults with a file laid over them.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not TOML, has an unknown key or a value that is not usable.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
+        let mut config = Self::resolve(&name, &text)?;
+        if config.taxonomy.file.is_relative() && !config.taxonomy.file.as_os_str().is_empty() {
+            config.taxonomy.file = path.parent().unwrap_or(Path::new(".")).join(&config.taxonomy.file);
+        }
+        Ok(config)
+    }
+
+    fn resolve(name: &str, text: &str) -> Result<Self, ConfigError> {
+        let syntax = |source: toml::de::Error| ConfigError::Syntax { path: name.to_owned(), message: source.to_string() };
+        let mut merged: Table = DEFAULT_TOML.parse().map_err(syntax)?;
+        let user: Table = text.parse().map_err(syntax)?;
+        overlay(&mut merged, user, "", name)?;
+        let config: Self = Value::Table(merged)
+            .try_into()
+            .map_err(|source: toml::de::Error| ConfigError::Value { path: name.to_owned(), message: source.to_string() })?;
+        config.check(name)?;
+        Ok(config)
+    }
+
+    fn check(&self, name: &str) -> Result<(), ConfigError> {
+        let wrong = |message: String| Err(ConfigError::Value { path: name.to_owned(), message });
+        if !(1..=3600).contains(&self.clip.length_s) {
+            return wrong(format!("clip.length_s: expected 1 to 3600 seconds, got {}", self.clip.length_s));
+        }
+        if self.run.lanes > 256 {
+            return wrong(format!("run.lanes: expected at most 256 threads, got {}", self.run.lanes));
+        }
+        if self.run.max_vehicles == 0 {
+            return wrong("run.max_vehicles: expected at least 1, got 0".to_owned());
+        }
+        if self.view.queue_frames == 0 {
+            return wrong("view.queue_frames: expected at least 1, got 0".to_owned());
+        }
+        if self.frames.ego.is_empty() || self.frames.world.is_empty() {
+            return wrong("frames.ego and frames.world: expected at least one name each, got none".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The grid that clips are cut by.
+    #[must_use]
+    pub fn grid(&self) -> ClipGrid {
+        ClipGrid::new(i64::from(self.clip.length_s) * boxwright_model::time::NS_PER_S)
+    }
+
+    /// The classes.
+    ///
+    /// # Errors
+    /// When the named file cannot be read or is no taxonomy.
+    pub fn load_taxonomy(&self) -> Result<Taxonomy, ConfigError> {
+        let file = &self.taxonomy.file;
+        let (path, text) = if file.as_os_str().is_empty() {
+            ("taxonomy.toml (embedded)".to_owned(), DEFAULT_TAXONOMY_TOML.to_owned())
+        } else {
+            let path = file.display().to_string();
+            let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+            (path, text)
+        };
+        Taxonomy::from_toml(&text).map_err(|source| ConfigError::Taxonomy { path, source })
+    }
+
+    /// A hash of everything that decides what the labels are: written into every manifest entry. Threads, addresses and the viewer
+    /// are left out, because they change nothing.
+    #[must_use]
+    pub fn labels_sha256(&self, taxonomy: &Taxonomy) -> String {
+        let deciding = format!(
+            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{taxonomy:?}",
+            self.clip, self.frames, self.order, self.sync, self.motion, self.label
+        );
+        Sha256::digest(deciding.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Lays `user` over `base`, refusing keys that `base` does not have.
+fn overlay(base: &mut Table, user: Table, prefix: &str, name: &str) -> Result<(), ConfigError> {
+    for (key, value) in user {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let free = FREE_TABLES.contains(&prefix);
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(table)) => overlay(inner, table, &path, name)?,
+            (Some(Value::Float(slot)), Value::Integer(number)) => *slot = number as f64,
+            (Some(slot), value) => {
+                if !free && slot.type_str() != value.type_str() {
+                    let message = format!("{path}: expected {}, got {}", slot.type_str(), value.type_str());
+                    return Err(ConfigError::Value { path: name.to_owned(), message });
+                }
+                *slot = value;
+            }
+            (None, value) if free => {
+                base.insert(key, value);
+            }
+            (None, _) => {
+                let nearest = nearest(&key, prefix, base);
+                return Err(ConfigError::UnknownKey { path: name.to_owned(), key: path, nearest });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The most similar known key of the same table, or of the whole file where the table has none.
+fn nearest(key: &str, prefix: &str, table: &Table) -> Option<String> {
+    let join = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+    let here = table.keys().map(|name| (strsim::jaro_winkler(key, name), join(name)));
+    let mut everywhere = Vec::new();
+    if let Ok(all) = DEFAULT_TOML.parse::<Table>() {
+        collect_keys(&all, "", key, &mut everywhere);
+    }
+    // 0.8: below it Jaro-Winkler names keys that share little more than a first letter.
+    here.chain(everywhere).filter(|(score, _)| *score >= 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+fn collect_keys(table: &Table, prefix: &str, key: &str, out: &mut Vec<(f64, String)>) {
+    for (name, value) in table {
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        // A key of another table must be nearly the same word to be worth naming.
+        out.push((strsim::jaro_winkler(key, name) - 0.1, path.clone()));
+        if let Value::Table(inner) = value {
+            collect_keys(inner, &path, key, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! What a configuration file may say, and what is said back.
+
+use super::*;
+
+#[test]
+fn the_embedded_default_is_the_default_of_every_part() {
+    let config = Config::embedded().unwrap();
+    assert_eq!(config.label, LabelConfig::default());
+    assert_eq!(config.order, OrderConfig::default());
+    assert_eq!(config.sync, MatcherConfig::default());
+    assert_eq!(config.motion, MotionConfig::default());
+    assert_eq!(config.shard, WriterConfig::default());
+    assert_eq!(config.kafka, KafkaConfig::default());
+    assert_eq!(config.broker, BrokerConfig::default());
+    config.load_taxonomy().unwrap();
+}
+
+#[test]
+fn every_line_of_the_default_is_documented() {
+    let mut previous_is_comment = false;
+    for line in DEFAULT_TOML.lines().filter(|line| !line.trim().is_empty()) {
+        let comment = line.trim_start().starts_with('#');
+        let header = line.starts_with('[');
+        assert!(comment || header || previous_is_comment || line.contains('#'), "undocumented option: {line}");
+        previous_is_comment = comment;
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_name() {
+    let error = Config::resolve("my.toml", "[clip]\nlenght_s = 10\n").unwrap_err().to_string();
+    assert!(error.contains("unknown key `clip.lenght_s`") && error.contains("`clip.length_s`"), "{error}");
+    let error = Config::resolve("my.toml", "[klip]\nlength_s = 10\n").unwrap_err().to_string();
+    assert!(error.contains("hint: did you mean `clip`"), "{error}");
+}
+
+#[test]
+fn a_wrong_type_names_both_types() {
+    let error = Config::resolve("my.toml", "[clip]\nlength_s = \"long\"\n").unwrap_err().to_string();
+    assert!(error.contains("clip.length_s: expected integer, got string"), "{error}");
+}
+
+#[test]
+fn librdkafka_options_pass_through() {
+    let config = Config::resolve("my.toml", "[kafka.client]\n\"security.protocol\" = \"SASL_SSL\"\n").unwrap();
+    assert_eq!(config.kafka.client.get("security.protocol").map(String::as_str), Some("SASL_SSL"));
+}
+
+#[test]
+fn the_hash_changes_with_what_decides_labels_and_only_with_that() {
+    let base = Config::embedded().unwrap();
+    let taxonomy = base.load_taxonomy().unwrap();
+    let mut other = base.clone();
+    other.run.lanes = 7;
+    assert_eq!(base.labels_sha256(&taxonomy), other.labels_sha256(&taxonomy));
+    other.clip.length_s = 10;
+    assert_ne!(base.labels_sha256(&taxonomy), other.labels_sha256(&taxonomy));
+}
