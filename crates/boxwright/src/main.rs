@@ -1,1 +1,60 @@
-fn main() {}
+//! The `boxwright` program: arguments, printing, signals and exit codes. Everything else is in the libraries.
+//!
+//! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 bad arguments, 3 done but data was lost.
+
+mod args;
+mod commands;
+mod signals;
+mod ui;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything is where it belongs.
+    Done,
+    /// Done, but some input did not become labels.
+    DataLost,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.verbose, cli.log_json);
+    match dispatch(cli.command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::DataLost) => ExitCode::from(3),
+        Err(error) => {
+            ui::print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Demo(args) => commands::demo::execute(&args),
+        Command::Run(args) => commands::run::execute(&args),
+        Command::Replay(args) => commands::replay::execute(&args),
+        Command::View(args) => commands::view::execute(&args),
+        Command::Topics(args) => commands::topics::execute(&args),
+        Command::Broker(args) => commands::broker::execute(&args),
+        Command::Config(args) => commands::config::execute(&args),
+    }
+}
+
+/// Warnings of every library are shown; more on request.
+fn start_log(verbose: u8, json: bool) {
+    let filter = match verbose {
+        0 => "warn,nisshi=error,nisshi_broker=error,nisshi_storage=error",
+        1 => "warn,nisshi=error,nisshi_broker=error,nisshi_storage=error,boxwright=info",
+        2 => "info,boxwright=debug",
+        _ => "debug",
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
+    if json { log.json().init() } else { log.without_time().init() }
+}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use boxwright_label::LabelConfig;
 use boxwright_model::{ClipGrid, Taxonomy};
+use boxwright_review::ViewConfig;
 use boxwright_shard::WriterConfig;
 use boxwright_source::broker_config::BrokerConfig;
 use boxwright_source::kafka::KafkaConfig;
@@ -84,22 +85,6 @@ pub struct FramesConfig {
     pub world: Vec<String>,
     /// Names the ego frame may have; the first that appears in the transform tree is used.
     pub ego: Vec<String>,
-}
-
-/// Options of the live view.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ViewConfig {
-    /// Address the web viewer listens on.
-    pub bind: std::net::IpAddr,
-    /// Port of the web page; 0 takes a free one.
-    pub web_port: u16,
-    /// Port of the data stream; 0 takes a free one.
-    pub grpc_port: u16,
-    /// Samples that may wait for the viewer; a new one pushes out the oldest.
-    pub queue_frames: usize,
-    /// Memory of the server for viewers that join late, in MiB.
-    pub memory_limit_mib: u64,
 }
 
 /// Where the classes come from.
@@ -192,9 +177,11 @@ impl Config {
         let mut merged: Table = DEFAULT_TOML.parse().map_err(syntax)?;
         let user: Table = text.parse().map_err(syntax)?;
         overlay(&mut merged, user, "", name)?;
-        let config: Self = Value::Table(merged)
+        let mut config: Self = Value::Table(merged)
             .try_into()
             .map_err(|source: toml::de::Error| ConfigError::Value { path: name.to_owned(), message: source.to_string() })?;
+        // TOML has no null: an empty name stands for none.
+        config.sync.reference = config.sync.reference.take().filter(|name| !name.is_empty());
         config.check(name)?;
         Ok(config)
     }
@@ -210,9 +197,9 @@ impl Config {
         if self.run.max_vehicles == 0 {
             return wrong("run.max_vehicles: expected at least 1, got 0".to_owned());
         }
-        if self.view.queue_frames == 0 {
-            return wrong("view.queue_frames: expected at least 1, got 0".to_owned());
-        }
+        self.label.validate().or_else(|error| wrong(error.to_string()))?;
+        self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
+        self.view.check().or_else(|error| wrong(error.to_string()))?;
         if self.frames.ego.is_empty() || self.frames.world.is_empty() {
             return wrong("frames.ego and frames.world: expected at least one name each, got none".to_owned());
         }

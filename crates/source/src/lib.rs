@@ -1,1 +1,26 @@
-//! stub
+//! Where sensor data comes from: Kafka, or a recording read directly. The only crate that knows Kafka.
+//!
+//! Read in this order: [`record`] → [`wire`] → [`recording`] → [`synthetic`] → [`kafka`] → [`broker`].
+
+pub mod record;
+
+pub mod error;
+
+pub mod wire;
+
+pub mod recording;
+
+pub mod synthetic;
+
+pub mod kafka;
+
+#[cfg(feature = "embedded-broker")]
+pub mod broker;
+
+pub mod broker_config;
+
+pub use error::{RecordingError, SourceError};
+pub use record::{
+    Encoding, OutgoingMessage, PartitionId, Record, Recording, Rejected, SkippedChannel, Source, SourceEvent, parse_headers, reason,
+    topic_name,
+};

@@ -1,0 +1,286 @@
+//! The command line, as people type it. Parsed once and resolved into plain structs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Camera and lidar streams become reviewed 3D labels and training shards.
+#[derive(Debug, Parser)]
+#[command(name = "boxwright", version, propagate_version = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Show more of what happens on stderr (-v: info of this program, -vv: debug, -vvv: of the libraries too)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Write log lines as JSON
+    #[arg(long, global = true)]
+    pub(crate) log_json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad arguments, 3 done but data was lost";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// See all of it work: a synthetic street goes into Kafka and comes out as shards with boxes
+    Demo(DemoArgs),
+    /// Consume, sync, label and store, from Kafka or straight from a recording
+    Run(RunArgs),
+    /// Produce a recording to Kafka
+    Replay(ReplayArgs),
+    /// Look at a dataset: frames, boxes and tracks in the Rerun viewer
+    View(ViewArgs),
+    /// Make or list the Kafka topics
+    Topics(TopicsArgs),
+    /// Run a Kafka-compatible broker for a lab that has none
+    Broker(BrokerArgs),
+    /// Print or check the configuration
+    Config(ConfigArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where the shards go; by default a new folder boxwright-demo, boxwright-demo-2, … here
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dataset: Option<PathBuf>,
+    /// Length of the synthetic drive in seconds, 1 to 120
+    #[arg(long, value_name = "N", default_value_t = 12.0, value_parser = parse_demo_seconds)]
+    pub(crate) seconds: f64,
+    /// Which street: the same seed makes the same bytes
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// End with one JSON object on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Keep the viewer up at the end, until Ctrl-C
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Write the drive as a Rerun recording
+    #[arg(long, value_name = "FILE.rrd")]
+    pub(crate) save: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Configuration laid over the defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Kafka brokers, host:port with commas between
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "from")]
+    pub(crate) brokers: Option<String>,
+    /// Read a recording instead of Kafka: kitti-raw DIR or mcap FILE
+    #[arg(long, num_args = 2, value_names = ["FORMAT", "PATH"])]
+    pub(crate) from: Option<Vec<String>>,
+    /// Vehicle id of the recording; by default its file or folder name
+    #[arg(long, value_name = "ID", requires = "from")]
+    pub(crate) vehicle: Option<String>,
+    /// Where the shards go
+    #[arg(long, value_name = "DIR", default_value = "boxwright-data")]
+    pub(crate) dataset: PathBuf,
+    /// Show it while it happens: serve, or connect to a viewer that is open (connect=URL)
+    #[arg(long, value_name = "serve|connect[=URL]", value_parser = parse_view)]
+    pub(crate) view: Option<ViewMode>,
+    /// End, sealing everything, when nothing came for so long (5s, 500ms, 2m)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) stop_when_idle: Option<Duration>,
+    /// End with one JSON object on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Format of the recording
+    pub(crate) format: RecordingFormat,
+    /// Its folder or file
+    pub(crate) path: PathBuf,
+    /// Configuration laid over the defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Kafka brokers, host:port with commas between
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) brokers: Option<String>,
+    /// Vehicle id; by default the recording's file or folder name
+    #[arg(long, value_name = "ID")]
+    pub(crate) vehicle: Option<String>,
+    /// As fast as possible (max) or a factor of the recorded pace (1.0)
+    #[arg(long, value_name = "max|FACTOR", default_value = "max", value_parser = parse_speed)]
+    pub(crate) speed: Speed,
+    /// End with one JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ViewArgs {
+    /// The dataset
+    pub(crate) dataset: PathBuf,
+    /// Only this clip: its number, or vehicle/number
+    #[arg(long, value_name = "ID")]
+    pub(crate) clip: Option<String>,
+    /// Write a Rerun recording instead of serving
+    #[arg(long, value_name = "FILE.rrd", conflicts_with = "serve")]
+    pub(crate) save: Option<PathBuf>,
+    /// Serve the web viewer (the default)
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Address of the page; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Configuration laid over the defaults (for its taxonomy)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopicsArgs {
+    /// create or list
+    pub(crate) action: TopicsAction,
+    /// Kafka brokers, host:port with commas between
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) brokers: Option<String>,
+    /// Partitions of each topic: as many as the vehicles that are worked on at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    pub(crate) partitions: i32,
+    /// Copies of each partition
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=15))]
+    pub(crate) replication: i32,
+    /// Configuration laid over the defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// End with one JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BrokerArgs {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9092")]
+    pub(crate) listen: SocketAddr,
+    /// Keep topics, offsets and messages here; without it everything is in memory and gone at the end
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) action: ConfigAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Check a file
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print the documented defaults
+    Default,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TopicsAction {
+    Create,
+    List,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecordingFormat {
+    KittiRaw,
+    Mcap,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ViewMode {
+    Serve,
+    Connect(Option<String>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Speed {
+    Max,
+    Factor(f64),
+}
+
+fn parse_view(text: &str) -> Result<ViewMode, String> {
+    match text.split_once('=') {
+        None if text == "serve" => Ok(ViewMode::Serve),
+        None if text == "connect" => Ok(ViewMode::Connect(None)),
+        Some(("connect", url)) if !url.is_empty() => Ok(ViewMode::Connect(Some(url.to_owned()))),
+        _ => Err(format!("expected serve, connect or connect=URL, got {text:?}")),
+    }
+}
+
+fn parse_speed(text: &str) -> Result<Speed, String> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    match text.parse::<f64>() {
+        // Slower than a thousandth is a typing error: a ten-second drive would take three hours.
+        Ok(factor) if (0.001..=1000.0).contains(&factor) => Ok(Speed::Factor(factor)),
+        _ => Err(format!("expected max or a factor between 0.001 and 1000, got {text:?}")),
+    }
+}
+
+fn parse_demo_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (1.0..=120.0).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("expected 1 to 120 seconds, got {text:?}")),
+    }
+}
+
+/// `5s`, `500ms`, `2m`, or plain seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("expected a duration such as 5s, 500ms or 2m, got {text:?}");
+    let (number, unit_s) = if let Some(number) = text.strip_suffix("ms") {
+        (number, 1e-3)
+    } else if let Some(number) = text.strip_suffix('s') {
+        (number, 1.0)
+    } else if let Some(number) = text.strip_suffix('m') {
+        (number, 60.0)
+    } else {
+        (text, 1.0)
+    };
+    let seconds = number.trim().parse::<f64>().map_err(|_| wrong())? * unit_s;
+    // A day: a longer wait is not a wait for the end of a replay.
+    if seconds > 0.0 && seconds <= 86_400.0 { Ok(Duration::from_secs_f64(seconds)) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_of_the_manual_parses() {
+        for line in [
+            "boxwright demo --dataset d --seconds 5 --json --serve",
+            "boxwright broker --listen 127.0.0.1:9092 --data d",
+            "boxwright topics create --brokers b:9092",
+            "boxwright topics list",
+            "boxwright replay kitti-raw DIR --brokers b:9092 --vehicle v --speed max",
+            "boxwright replay mcap FILE --speed 1.0",
+            "boxwright run --config c.toml --brokers b:9092 --dataset d --view serve --stop-when-idle 5s --json",
+            "boxwright run --from kitti-raw DIR",
+            "boxwright run --from mcap FILE --view connect=rerun+http://127.0.0.1:9876/proxy",
+            "boxwright view d --clip 12 --save f.rrd",
+            "boxwright view d --serve",
+            "boxwright config check f.toml",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units_and_bounds() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("5"), Ok(Duration::from_secs(5)));
+        for wrong in ["", "s", "-1s", "0s", "nan", "inf", "2 weeks"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

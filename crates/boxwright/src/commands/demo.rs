@@ -1,0 +1,195 @@
+//! `boxwright demo`: a synthetic street goes into a real Kafka protocol and comes out as shards, and the labels are held against the
+//! exact truth.
+
+use crate::Outcome;
+use crate::args::DemoArgs;
+
+#[cfg(not(feature = "embedded-broker"))]
+pub(crate) fn execute(_args: &DemoArgs) -> anyhow::Result<Outcome> {
+    anyhow::bail!("this build has no embedded broker, which the demo needs\nhint: build with the feature embedded-broker (on by default)")
+}
+
+#[cfg(feature = "embedded-broker")]
+pub(crate) use with_broker::execute;
+
+#[cfg(feature = "embedded-broker")]
+mod with_broker {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::thread::JoinHandle;
+    use std::time::Duration;
+
+    use anyhow::{Context, bail};
+    use boxwright_label::metrics::{self, Criterion, Evaluation};
+    use boxwright_model::{Box3, Taxonomy};
+    use boxwright_pipeline::{Config, Progress, Report, RunJob, StopSignal};
+    use boxwright_shard::{ClipReader, Dataset};
+    use boxwright_source::broker::EmbeddedBroker;
+    use boxwright_source::kafka::topics::{self, TopicPlan};
+    use boxwright_source::kafka::{KafkaConfig, KafkaSink, KafkaSource, ReplaySpeed, replay};
+    use boxwright_source::synthetic::{SyntheticConfig, SyntheticDrive, TruthBox};
+    use boxwright_source::Recording;
+    use serde::Serialize;
+
+    use super::super::view;
+    use crate::args::DemoArgs;
+    use crate::{Outcome, signals, ui};
+
+    /// The drive is over when nothing came for so long after the producer had finished.
+    const IDLE: Duration = Duration::from_millis(1500);
+    const FLUSH: Duration = Duration::from_secs(60);
+
+    /// What `--json` prints: the run's report with the evaluation beside it.
+    #[derive(Serialize)]
+    struct DemoReport {
+        #[serde(flatten)]
+        report: Report,
+        precision: f64,
+        recall: f64,
+        evaluation: Evaluation,
+        truth_boxes: usize,
+        dataset: PathBuf,
+        seed: u64,
+    }
+
+    pub(crate) fn execute(args: &DemoArgs) -> anyhow::Result<Outcome> {
+        let mut config = Config::embedded()?;
+        let taxonomy = Arc::new(config.load_taxonomy()?);
+        let folder = dataset_folder(args)?;
+        let stop = Arc::new(StopSignal::default());
+        let stop_producer = Arc::new(AtomicBool::new(false));
+        signals::listen(stop.clone(), stop_producer.clone())?;
+
+        let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let broker = EmbeddedBroker::start(loopback, None).context("the demo needs a free port on 127.0.0.1")?;
+        config.kafka.brokers = broker.address();
+        topics::create(&config.kafka, &TopicPlan { partitions: 2, replication: 1, ..TopicPlan::for_config(&config.kafka) })?;
+
+        let dataset = Dataset::open_or_create(&folder, config.grid())?;
+        let drive = SyntheticDrive::new(SyntheticConfig { seed: args.seed, seconds: args.seconds, ..SyntheticConfig::default() })?;
+        let total = drive.total_messages_hint();
+        if !args.json {
+            ui::say(&format!(
+                "a {} s synthetic drive (seed {}) → Kafka at {} → {}",
+                args.seconds,
+                args.seed,
+                broker.address(),
+                folder.display()
+            ));
+        }
+        let mut source = KafkaSource::connect(&config.kafka)?;
+        let producer = produce(drive, config.kafka.clone(), stop_producer)?;
+        let progress = Arc::new(Progress::default());
+        let display = ui::ProgressDisplay::start(progress.clone(), total);
+        let config = Arc::new(config);
+        let stop_when_idle = Some(IDLE);
+        let job = RunJob { config, taxonomy: taxonomy.clone(), dataset: dataset.clone(), view: None, progress, stop, stop_when_idle };
+        let run = boxwright_pipeline::run(&mut source, job);
+        drop(display);
+        let truth = join(producer);
+        let (report, truth) = (run?, truth?);
+        drop(source);
+        drop(broker);
+
+        let labels = read_labels(&dataset, &taxonomy)?;
+        let evaluation = metrics::evaluate(&convert(&truth), &labels, &taxonomy, &Criterion::default());
+        let lost = report.lost_data();
+        let finished = DemoReport {
+            precision: evaluation.precision,
+            recall: evaluation.recall,
+            truth_boxes: truth.len(),
+            dataset: folder,
+            seed: args.seed,
+            report,
+            evaluation,
+        };
+        show(&finished, args)?;
+        after(&finished, &dataset, &taxonomy, args)?;
+        Ok(if lost { Outcome::DataLost } else { Outcome::Done })
+    }
+
+    /// The given folder, or the first of boxwright-demo, boxwright-demo-2, … that does not exist.
+    fn dataset_folder(args: &DemoArgs) -> anyhow::Result<PathBuf> {
+        if let Some(folder) = &args.dataset {
+            if folder.join("manifest").exists() {
+                bail!("{} holds clips already: expected a new or empty folder\nhint: name another --dataset", folder.display());
+            }
+            return Ok(folder.clone());
+        }
+        let named = |number: u32| PathBuf::from(if number == 1 { "boxwright-demo".to_owned() } else { format!("boxwright-demo-{number}") });
+        // A thousand demos in one folder: more likely a loop than a person.
+        (1..=1000).map(named).find(|folder| !folder.exists()).context("a thousand boxwright-demo folders exist here\nhint: delete some")
+    }
+
+    type Producer = JoinHandle<anyhow::Result<Vec<TruthBox>>>;
+
+    fn produce(mut drive: SyntheticDrive, kafka: KafkaConfig, stop: Arc<AtomicBool>) -> anyhow::Result<Producer> {
+        let work = move || {
+            let mut sink = KafkaSink::connect(&kafka)?;
+            replay(&mut drive, &mut sink, ReplaySpeed::Max, &mut |_| {}, &stop)?;
+            sink.flush(FLUSH)?;
+            Ok(drive.truth().to_vec())
+        };
+        std::thread::Builder::new().name("drive".to_owned()).spawn(work).context("cannot start the producer")
+    }
+
+    fn join(producer: Producer) -> anyhow::Result<Vec<TruthBox>> {
+        match producer.join() {
+            Ok(result) => result.context("the drive could not be produced"),
+            Err(_) => bail!("the producer ended unexpectedly"),
+        }
+    }
+
+    fn read_labels(dataset: &Dataset, taxonomy: &Taxonomy) -> anyhow::Result<Vec<Box3>> {
+        let mut labels = Vec::new();
+        for entry in dataset.entries()? {
+            labels.extend(ClipReader::open(dataset, &entry)?.boxes(taxonomy)?);
+        }
+        Ok(labels)
+    }
+
+    fn convert(truth: &[TruthBox]) -> Vec<metrics::TruthBox> {
+        truth
+            .iter()
+            .map(|one| metrics::TruthBox {
+                stamp_ns: one.sweep_stamp_ns,
+                object_id: one.object_id,
+                class: one.class.clone(),
+                ego_from_box: one.ego_from_box,
+                num_lidar_pts: one.num_lidar_pts,
+            })
+            .collect()
+    }
+
+    fn show(finished: &DemoReport, args: &DemoArgs) -> anyhow::Result<()> {
+        if args.json {
+            ui::print(&serde_json::to_string(finished).context("cannot write the report")?);
+            return Ok(());
+        }
+        let mut rows = ui::report_rows(&finished.report);
+        rows.push(ui::row("precision", format!("{:.1} % against exact truth", 100.0 * finished.precision)));
+        rows.push(ui::row("recall", format!("{:.1} %", 100.0 * finished.recall)));
+        ui::print(ui::table(&rows).trim_end());
+        let folder = finished.dataset.display();
+        ui::print(&format!(
+            "\nWhere to look next\n  boxwright view {folder}                 3D boxes, tracks and cameras in the browser\n  \
+             boxwright view {folder} --save a.rrd    the same as a Rerun recording\n  \
+             python -c \"import polars as pl; print(pl.read_parquet('{folder}/box3/**/*.parquet'))\"\n  \
+             boxwright run --from mcap FILE          your own drive, no broker needed"
+        ));
+        Ok(())
+    }
+
+    fn after(finished: &DemoReport, dataset: &Dataset, taxonomy: &Arc<Taxonomy>, args: &DemoArgs) -> anyhow::Result<()> {
+        let entries = dataset.entries()?;
+        if let Some(file) = &args.save {
+            let written = view::save(dataset, &entries, taxonomy.clone(), file)?;
+            ui::say(&format!("{}: {} samples, {}", file.display(), written.frames, ui::bytes(written.bytes)));
+        }
+        if args.serve && finished.report.samples > 0 {
+            view::serve(dataset, &entries, taxonomy.clone(), std::net::SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        }
+        Ok(())
+    }
+}

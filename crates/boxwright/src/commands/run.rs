@@ -1,0 +1,107 @@
+//! `boxwright run`: the pipeline, from Kafka or straight from a recording.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use boxwright_model::Taxonomy;
+use boxwright_pipeline::{Config, Progress, Report, RunJob, StopSignal};
+use boxwright_review::LiveView;
+use boxwright_shard::Dataset;
+use boxwright_source::kafka::KafkaSource;
+use boxwright_source::recording::RecordingSource;
+use boxwright_source::{Recording, Source};
+
+use super::{load_config, open_recording, parse_format};
+use crate::args::{RunArgs, ViewMode};
+use crate::{Outcome, signals, ui};
+
+pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
+    let config = Arc::new(load_config(args.config.as_deref(), args.brokers.as_deref())?);
+    let taxonomy = Arc::new(config.load_taxonomy()?);
+    let stop = Arc::new(StopSignal::default());
+    signals::listen(stop.clone(), Arc::new(AtomicBool::new(false)))?;
+    // The input is opened before the dataset, so that a wrong path leaves no empty folder behind.
+    let mut input = Input::open(args, &config)?;
+    let dataset = Dataset::open_or_create(&args.dataset, config.grid())?;
+    dataset.remove_orphans()?;
+    let view = args.view.as_ref().map(|mode| open_view(mode, &config, taxonomy.clone())).transpose()?;
+    let progress = Arc::new(Progress::default());
+    let job = RunJob { config, taxonomy, dataset, view, progress: progress.clone(), stop, stop_when_idle: args.stop_when_idle };
+    let display = ui::ProgressDisplay::start(progress, input.total());
+    let mut report = boxwright_pipeline::run(input.source(), job)?;
+    drop(display);
+    input.add_to(&mut report);
+    finish(&report, args)
+}
+
+fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {
+    for warning in &report.warnings {
+        ui::say(&format!("warning: {warning}"));
+    }
+    for channel in &report.skipped_channels {
+        ui::say(&format!("skipped {channel}"));
+    }
+    if args.json {
+        ui::print(&serde_json::to_string(report).context("cannot write the report")?);
+    } else {
+        ui::print(ui::table(&ui::report_rows(report)).trim_end());
+        ui::print(&format!("\nLook at it:  boxwright view {}", args.dataset.display()));
+    }
+    Ok(if report.lost_data() { Outcome::DataLost } else { Outcome::Done })
+}
+
+/// Kafka, or a recording read directly.
+enum Input {
+    Kafka(Box<KafkaSource>),
+    Recording(Box<RecordingSource>),
+}
+
+impl Input {
+    fn open(args: &RunArgs, config: &Config) -> anyhow::Result<Self> {
+        match args.from.as_deref() {
+            Some([format, path]) => {
+                let recording = open_recording(parse_format(format)?, path.as_ref(), args.vehicle.as_deref())?;
+                Ok(Self::Recording(Box::new(RecordingSource::new(recording, &config.kafka.topic_prefix))))
+            }
+            _ => Ok(Self::Kafka(Box::new(KafkaSource::connect(&config.kafka)?))),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Kafka(source) => source.as_mut(),
+            Self::Recording(source) => source.as_mut(),
+        }
+    }
+
+    fn total(&self) -> Option<u64> {
+        match self {
+            Self::Kafka(_) => None,
+            Self::Recording(source) => source.recording().total_messages_hint(),
+        }
+    }
+
+    fn add_to(&self, report: &mut Report) {
+        if let Self::Recording(source) = self {
+            add_recording(source.recording(), report);
+        }
+    }
+}
+
+/// What the recording has to say of itself.
+fn add_recording(recording: &dyn Recording, report: &mut Report) {
+    report.skipped_channels = recording.skipped().iter().map(ToString::to_string).collect();
+    report.warnings.extend(recording.warnings());
+    report.input_truncated = recording.is_truncated();
+}
+
+pub(crate) fn open_view(mode: &ViewMode, config: &Config, taxonomy: Arc<Taxonomy>) -> anyhow::Result<Arc<LiveView>> {
+    let target = match mode {
+        ViewMode::Serve => config.view.serve(),
+        ViewMode::Connect(url) => config.view.connect(url.as_deref()),
+    };
+    let view = LiveView::start(target, taxonomy, config.view.queue_frames)?;
+    ui::say(&format!("live view: {}", view.url()));
+    Ok(Arc::new(view))
+}

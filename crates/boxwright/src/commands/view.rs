@@ -1,0 +1,91 @@
+//! `boxwright view`: a dataset as Rerun recordings, saved or served.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use boxwright_model::{ClipId, Taxonomy};
+use boxwright_pipeline::scenes::Scenes;
+use boxwright_review::{serve_recordings, write_rrd};
+use boxwright_shard::{Dataset, ManifestEntry};
+
+use super::load_config;
+use crate::args::ViewArgs;
+use crate::{Outcome, signals, ui};
+
+pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
+    let config = load_config(args.config.as_deref(), None)?;
+    let taxonomy = Arc::new(config.load_taxonomy()?);
+    let dataset = Dataset::open(&args.dataset)?;
+    let entries = choose(dataset.entries()?, args.clip.as_deref())?;
+    match &args.save {
+        Some(file) => {
+            let written = save(&dataset, &entries, taxonomy, file)?;
+            ui::print(&format!("{}: {} samples, {}", file.display(), written.frames, ui::bytes(written.bytes)));
+            ui::say(&format!("hint: `rerun {}` opens it, and so does `boxwright view {} --serve`", file.display(), args.dataset.display()));
+        }
+        None => serve(&dataset, &entries, taxonomy, args.listen)?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// The clips that were asked for: all, or those whose number or vehicle/number it is.
+fn choose(entries: Vec<ManifestEntry>, clip: Option<&str>) -> anyhow::Result<Vec<ManifestEntry>> {
+    let known: Vec<String> = entries.iter().map(name).collect();
+    let chosen: Vec<_> = match clip {
+        None => entries,
+        Some(wanted) => {
+            let is_wanted = |entry: &ManifestEntry| wanted.parse().is_ok_and(|number| entry.clip == ClipId(number)) || name(entry) == wanted;
+            entries.into_iter().filter(is_wanted).collect()
+        }
+    };
+    if chosen.is_empty() {
+        match clip {
+            Some(wanted) => bail!("no clip {wanted:?}: the dataset has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") }),
+            None => bail!("the dataset has no clip yet\nhint: boxwright run fills it"),
+        }
+    }
+    Ok(chosen)
+}
+
+fn name(entry: &ManifestEntry) -> String {
+    format!("{}/{}", entry.vehicle, entry.clip)
+}
+
+/// Writes clips as one recording, one after the other.
+pub(crate) fn save(
+    dataset: &Dataset,
+    entries: &[ManifestEntry],
+    taxonomy: Arc<Taxonomy>,
+    file: &Path,
+) -> anyhow::Result<boxwright_review::Written> {
+    let title = entries.iter().map(name).collect::<Vec<_>>().join(" ");
+    let scenes = Scenes::open(dataset, entries, taxonomy.clone())?;
+    let bar = ui::bar(Some(scenes.total() as u64));
+    let written = write_rrd(file, &title, &taxonomy, scenes.inspect(|_| bar.inc(1)))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    bar.finish_and_clear();
+    Ok(written)
+}
+
+/// Serves clips, one recording each, until Ctrl-C.
+pub(crate) fn serve(
+    dataset: &Dataset,
+    entries: &[ManifestEntry],
+    taxonomy: Arc<Taxonomy>,
+    listen: std::net::SocketAddr,
+) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a folder for the recordings")?;
+    let mut recordings: Vec<(String, PathBuf)> = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let file = folder.path().join(format!("clip-{index}.rrd"));
+        save(dataset, std::slice::from_ref(entry), taxonomy.clone(), &file)?;
+        recordings.push((name(entry), file));
+    }
+    let server = serve_recordings(recordings, listen)?;
+    ui::print(&format!("viewer: {}", server.url()));
+    ui::say("Ctrl-C ends it");
+    signals::wait_for_stop()?;
+    server.shutdown();
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! One clip from its first sweep to its labels.
+//!
+//! [`ClipLabeler::sweep`] runs the causal stages and shows the tracks as they are now; [`ClipLabeler::finish`] looks at the whole clip:
+//!
+//! | step | module |
+//! | --- | --- |
+//! | did it move? | [`motion`] |
+//! | what is it, how sure are we? | [`evidence`] |
+//! | parked: one pose from all sweeps together | [`still`] |
+//! | moving: one size, heading along the path, smooth centres | [`moving`] |
+//! | the same object twice? | [`duplicates`] |
+//! | boxes of the measured sweeps and of the gaps between | [`write`] |
+//! | how long will a reviewer need? | [`priority`] |
+
+pub mod motion;
+
+pub mod evidence;
+
+pub mod still;
+
+pub mod moving;
+
+pub mod duplicates;
+
+pub mod write;
+
+pub mod priority;
+
+mod placed;
+
+use std::sync::Arc;
+
+use boxwright_model::{Box3, ClipId, Finding, LabelSource, PointCloud, Pose, Taxonomy, Track, TrackId};
+use nalgebra::Vector3;
+use serde::Deserialize;
+
+use crate::clean::{CleanCounts, clean};
+use crate::cluster::cluster;
+use crate::config::LabelConfig;
+use crate::detect::detect;
+use crate::findings;
+use crate::ground::segment;
+use crate::track::{TrackHistory, Tracker};
+pub use placed::{Placed, Placement};
+
+/// Options of the finish.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClipConfig {
+    /// Tracks less likely than this are dropped.
+    pub min_score: f64,
+    /// Tracks with fewer hits are dropped.
+    pub min_hits: u32,
+    /// A vehicle that moves less than this through the clip is parked (metres).
+    pub min_shift_m: f64,
+    /// A vehicle slower than this is parked (m/s).
+    pub min_speed_mps: f64,
+    /// Farthest that smoothing may move a measured centre (metres).
+    pub max_smoothing_m: f64,
+    /// Half of the window in which paths are smoothed (seconds).
+    pub smoothing_s: f64,
+    /// Move the boxes of moving objects from when their points were measured to the stamp of the sample.
+    pub to_sample_time: bool,
+}
+
+impl Default for ClipConfig {
+    fn default() -> Self {
+        Self {
+            min_score: 0.4,
+            min_hits: 4,
+            min_shift_m: 1.0,
+            min_speed_mps: 0.6,
+            max_smoothing_m: 0.3,
+            smoothing_s: 0.45,
+            to_sample_time: true,
+        }
+    }
+}
+
+/// One sweep of the reference lidar.
+#[derive(Clone, Debug)]
+pub struct SweepInput<'a> {
+    /// Sample that the sweep belongs to.
+    pub sample_id: Arc<str>,
+    /// Reference time of the sample; it must rise from sweep to sweep.
+    pub stamp_ns: i64,
+    /// The points in the ego frame at `stamp_ns`, the vehicle's own motion taken out.
+    pub points: &'a PointCloud,
+    /// Where the vehicle was. Without it the ego frame is taken for the world.
+    pub world_from_ego: Option<Pose>,
+    /// Where the lidar sits in the ego frame (metres).
+    pub lidar_origin_ego_m: [f64; 3],
+}
+
+/// What is known right after a sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SweepLabels {
+    /// Confirmed tracks as they are now, for the live view; the finish may change all of it.
+    pub boxes: Vec<Box3>,
+    /// Objects found in this sweep, before tracking.
+    pub detections: usize,
+    /// Points on the ground.
+    pub ground_points: usize,
+    /// What became of the points.
+    pub cleaned: CleanCounts,
+}
+
+/// The labels of a clip.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClipLabels {
+    /// Boxes, ordered by sample stamp and track.
+    pub boxes: Vec<Box3>,
+    /// Tracks, ordered by number.
+    pub tracks: Vec<Track>,
+    /// What the numbered rules say, ordered by stamp, rule and track.
+    pub findings: Vec<Finding>,
+}
+
+/// What the finish must remember of a sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SweepInfo {
+    /// Sample id.
+    pub sample_id: Arc<str>,
+    /// Reference time.
+    pub stamp_ns: i64,
+    /// Where the vehicle was.
+    pub world_from_ego: Pose,
+}
+
+/// Labels the sweeps of one clip.
+#[derive(Clone, Debug)]
+pub struct ClipLabeler {
+    config: LabelConfig,
+    taxonomy: Arc<Taxonomy>,
+    clip: ClipId,
+    tracker: Tracker,
+    sweeps: Vec<SweepInfo>,
+}
+
+impl ClipLabeler {
+    /// A labeller that has seen nothing.
+    #[must_use]
+    pub fn new(config: &LabelConfig, taxonomy: Arc<Taxonomy>, clip: ClipId) -> Self {
+        let tracker = Tracker::new(config.track.clone(), taxonomy.clone());
+        Self { config: config.clone(), taxonomy, clip, tracker, sweeps: Vec::new() }
+    }
+
+    /// Takes the next sweep: clean, ground, cluster, detect, track.
+    pub fn sweep(&mut self, input: &SweepInput<'_>) -> SweepLabels {
+        let origin = input.lidar_origin_ego_m.map(|v| if v.is_finite() { v.clamp(-1e4, 1e4) } else { 0.0 });
+        let cleaned = clean(input.points, origin, &self.config.clean);
+        let ground = segment(&cleaned.xyz, origin, &self.config.ground);
+        let clusters = cluster(&cleaned.xyz, &ground.height_above_m, self.config.ground.band_m, origin, &self.config.cluster);
+        let stamp_of = |members: &[u32]| mean_stamp_ns(input, &cleaned.source, members);
+        let lidar_xy = [origin[0], origin[1]];
+        let found =
+            detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, stamp_of, &self.taxonomy, &self.config.detect);
+        let detections = found.len();
+        let world_from_ego = input.world_from_ego.filter(is_finite).unwrap_or_else(Pose::identity);
+        self.tracker.step(self.sweeps.len(), input.stamp_ns, &world_from_ego, found);
+        self.sweeps.push(SweepInfo { sample_id: input.sample_id.clone(), stamp_ns: input.stamp_ns, world_from_ego });
+        SweepLabels { boxes: self.live_boxes(), detections, ground_points: ground.ground_points, cleaned: cleaned.counts }
+    }
+
+    fn live_boxes(&self) -> Vec<Box3> {
+        let Some(sweep) = self.sweeps.last() else { return Vec::new() };
+        let newest = self.sweeps.len() - 1;
+        self.tracker.confirmed().filter_map(|track| self.live_box(track, sweep, newest)).collect()
+    }
+
+    fn live_box(&self, track: &TrackHistory, sweep: &SweepInfo, newest: usize) -> Option<Box3> {
+        let last = &track.observations.last()?.candidate;
+        let predicted = track.last_sweep() != Some(newest);
+        let mut world_from_box = track.world_from_box()?;
+        // The tracker works in the plane: the height is that of the last hit, carried by the vehicle's own pose.
+        let floor = sweep.world_from_ego
+            * nalgebra::Point3::new(last.ego_from_box.center_m.x, last.ego_from_box.center_m.y, last.shape.floor_m);
+        world_from_box.center_m =
+            Vector3::new(world_from_box.center_m.x, world_from_box.center_m.y, floor.z + world_from_box.size_lwh_m.z / 2.0);
+        Some(Box3 {
+            sample_id: sweep.sample_id.clone(),
+            sample_stamp_ns: sweep.stamp_ns,
+            stamp_ns: if predicted { sweep.stamp_ns } else { last.stamp_ns },
+            track_id: TrackId { clip: self.clip, number: track.number },
+            class: track.class,
+            score: last.score,
+            ego_from_box: world_from_box.transformed(&sweep.world_from_ego.inverse()),
+            world_from_box,
+            velocity_world_mps: track.kalman.velocity_mps,
+            num_lidar_pts: if predicted { 0 } else { last.shape.num_points },
+            predicted,
+            source: LabelSource::Auto,
+            evidence: String::from("{\"live\":true}"),
+        })
+    }
+
+    /// Ends the clip.
+    #[must_use]
+    pub fn finish(self) -> ClipLabels {
+        let Self { config, taxonomy, clip, tracker, sweeps } = self;
+        let mut placed: Vec<Placed> =
+            tracker.finish().into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip)).collect();
+        duplicates::drop_weaker(&mut placed);
+        let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip);
+        let findings = findings::inspect(&boxes, &tracks, &taxonomy, &config.findings);
+        ClipLabels { boxes, tracks, findings }
+    }
+}
+
+/// Decides what a track is and where it was, or that it is nothing worth a reviewer's time.
+fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config: &ClipConfig) -> Option<Placed> {
+    if track.observations.len() < config.min_hits as usize {
+        return None;
+    }
+    let path = placed::Path::of(track, sweeps)?;
+    let motion = motion::judge(&path, taxonomy, config);
+    let verdict = evidence::judge(&path, &motion, taxonomy);
+    if verdict.score < config.min_score {
+        return None;
+    }
+    let placements =
+        if motion.is_static { still::place(&path, &verdict, taxonomy)? } else { moving::place(&path, &verdict, taxonomy, config)? };
+    evidence::accept(path, motion, verdict, placements, taxonomy, config.min_score)
+}
+
+fn mean_stamp_ns(input: &SweepInput<'_>, source: &[u32], members: &[u32]) -> i64 {
+    let Some(offsets) = &input.points.time_offset_ns else { return input.stamp_ns };
+    let known = members.iter().filter_map(|member| offsets.get(*source.get(*member as usize)? as usize));
+    let (sum, count) = known.fold((0i64, 0i64), |(sum, count), offset| (sum + i64::from(*offset), count + 1));
+    input.stamp_ns.saturating_add(sum / count.max(1))
+}
+
+fn is_finite(pose: &Pose) -> bool {
+    pose.translation.vector.iter().chain(pose.rotation.coords.iter()).all(|v| v.is_finite())
+}
+
+#[cfg(test)]
+mod tests;

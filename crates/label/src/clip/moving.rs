@@ -1,0 +1,128 @@
+//! Moving: one size for the track, heading along the path, smooth centres that stay close to what was measured.
+
+use boxwright_model::{ClassSpec, Cuboid, Taxonomy};
+use nalgebra::Vector3;
+
+use super::ClipConfig;
+use super::evidence::Verdict;
+use super::placed::{Path, Placement, Sighting, quantile};
+use super::still::whole;
+use crate::classify::Kind;
+use crate::fit::spans;
+
+/// A local line through the positions.
+#[derive(Clone, Copy)]
+struct Local {
+    position: [f64; 2],
+    velocity: [f64; 2],
+}
+
+/// One placement a sighting, and where the size is from.
+#[must_use]
+pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy, config: &ClipConfig) -> Option<(&'static str, Vec<Placement>)> {
+    let class = taxonomy.get(verdict.class);
+    let (kind, prior) = (Kind::of(class), class.prior_lwh_m);
+    let rough: Vec<[f64; 2]> =
+        path.sightings.iter().map(|s| s.centered(kind, s.length_yaw(verdict.class), [prior[0], prior[1]])).collect();
+    let headings = headings(path, &lines(path, &rough, 2.0 * config.smoothing_s), class);
+    let (length_width, source) = size(path, &headings, class)?;
+    let measured: Vec<[f64; 2]> = path.sightings.iter().zip(&headings).map(|(s, yaw)| s.centered(kind, *yaw, length_width)).collect();
+    let smooth = lines(path, &measured, config.smoothing_s);
+    let height = quantile(path.sightings.iter().map(|s| s.top_m), 0.8)?;
+    let size = Vector3::new(length_width[0], length_width[1], height);
+    let place = |(index, s): (usize, &Sighting)| {
+        let center = near(measured[index], smooth[index].position, config.max_smoothing_m);
+        let world = Vector3::new(center[0] + path.origin[0], center[1] + path.origin[1], s.floor_m + height / 2.0);
+        Placement {
+            sweep: s.sweep,
+            stamp_ns: s.stamp_ns,
+            world_from_box: Cuboid::upright(world, size, headings[index]),
+            velocity_mps: smooth[index].velocity,
+            num_points: s.num_points,
+        }
+    };
+    Some((source, path.sightings.iter().enumerate().map(place).collect()))
+}
+
+/// The smooth position, but no farther from the measured one than allowed: a smoother that is not held destroys labels.
+fn near(measured: [f64; 2], smooth: [f64; 2], limit: f64) -> [f64; 2] {
+    let (dx, dy) = (smooth[0] - measured[0], smooth[1] - measured[1]);
+    let share = (limit / dx.hypot(dy).max(1e-9)).min(1.0);
+    [measured[0] + share * dx, measured[1] + share * dy]
+}
+
+/// Straight lines through the positions within `half_window_s` of each sighting, near ones and well-seen ones weighing more.
+fn lines(path: &Path, positions: &[[f64; 2]], half_window_s: f64) -> Vec<Local> {
+    let times: Vec<f64> = path.sightings.iter().map(|s| s.seconds).collect();
+    let mut first = 0;
+    let mut found = Vec::with_capacity(times.len());
+    for (index, now) in times.iter().enumerate() {
+        // At the ends of a track the window reaches farther to the one side, so that it holds as many sightings.
+        let room = (now - times[0]).min(times[times.len() - 1] - now);
+        let window = half_window_s + (half_window_s - room).max(0.0);
+        while times[first] < now - 2.0 * half_window_s {
+            first += 1;
+        }
+        let near = (first..times.len()).skip_while(|i| times[*i] < now - window).take_while(|i| times[*i] <= now + window);
+        found.push(line(near.map(|i| (times[i] - now, positions[i], path.sightings[i].weight())), window, positions[index]));
+    }
+    found
+}
+
+fn line(samples: impl Iterator<Item = (f64, [f64; 2], f64)>, window: f64, fallback: [f64; 2]) -> Local {
+    let (mut w, mut t, mut tt) = (0.0, 0.0, 0.0);
+    let (mut p, mut tp) = ([0.0; 2], [0.0; 2]);
+    for (dt, position, weight) in samples {
+        let weight = weight * (1.0 - (dt.abs() / (window + 1e-3)).powi(2)).max(0.0);
+        w += weight;
+        t += weight * dt;
+        tt += weight * dt * dt;
+        for axis in 0..2 {
+            p[axis] += weight * position[axis];
+            tp[axis] += weight * dt * position[axis];
+        }
+    }
+    let determinant = w * tt - t * t;
+    if determinant < 1e-9 {
+        return Local { position: fallback, velocity: [0.0; 2] };
+    }
+    let solve = |axis: usize| ((tt * p[axis] - t * tp[axis]) / determinant, (w * tp[axis] - t * p[axis]) / determinant);
+    let ((x, vx), (y, vy)) = (solve(0), solve(1));
+    Local { position: [x, y], velocity: [vx, vy] }
+}
+
+/// Heading at each sighting: the direction of motion where it is quick enough to be known, else that of the nearest such sighting.
+fn headings(path: &Path, lines: &[Local], class: &ClassSpec) -> Vec<f64> {
+    let quick = if Kind::of(class) == Kind::Vehicle { 1.0 } else { 0.4 };
+    let known: Vec<Option<f64>> =
+        lines.iter().map(|l| (l.velocity[0].hypot(l.velocity[1]) >= quick).then(|| l.velocity[1].atan2(l.velocity[0]))).collect();
+    let overall = {
+        let (first, last) = (lines[0].position, lines[lines.len() - 1].position);
+        (last[1] - first[1]).atan2(last[0] - first[0])
+    };
+    let nearest = |index: usize| {
+        let distance = |other: &usize| other.abs_diff(index);
+        (0..known.len()).filter(|other| known[*other].is_some()).min_by_key(distance).and_then(|other| known[other])
+    };
+    (0..path.sightings.len()).map(|index| known[index].or_else(|| nearest(index)).unwrap_or(overall)).collect()
+}
+
+/// Length and width of the track: the upper end of what was seen along the headings, or the prior where most was hidden.
+fn size(path: &Path, headings: &[f64], class: &ClassSpec) -> Option<([f64; 2], &'static str)> {
+    let seen: Vec<[f64; 2]> = path
+        .sightings
+        .iter()
+        .zip(headings)
+        .map(|(s, yaw)| {
+            let span = spans(&s.outline, *yaw);
+            [span[0][1] - span[0][0], span[1][1] - span[1][0]]
+        })
+        .collect();
+    let upper = |axis: usize| quantile(seen.iter().map(|e| e[axis]), 0.85);
+    let (along, across) = (upper(0)?, upper(1)?);
+    let side = |seen: f64, axis: usize| {
+        whole(path, seen, class, axis, |index| headings[index]).clamp(class.min_lwh_m[axis], class.max_lwh_m[axis])
+    };
+    let size = [side(along, 0), side(across, 1)];
+    Some((size, if size[0] > along + 0.2 { "prior" } else { "seen" }))
+}

@@ -1,0 +1,161 @@
+//! A track in the world frame: what was seen, and where the finish put it.
+
+use boxwright_model::{ClassId, Cuboid};
+use nalgebra::Point3;
+
+use super::SweepInfo;
+use super::motion::Motion;
+use crate::classify::{Kind, Vote, anchor};
+use crate::fit::{completed_center, spans};
+use crate::track::TrackHistory;
+
+/// One sighting in the world frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sighting {
+    /// Number of the sweep.
+    pub sweep: usize,
+    /// Seconds since the first sweep of the clip at which the points were measured.
+    pub seconds: f64,
+    /// When the points were measured.
+    pub stamp_ns: i64,
+    /// The points seen from above, relative to [`Path::origin`].
+    pub outline: Vec<[f64; 2]>,
+    /// Where the lidar stood, relative to [`Path::origin`].
+    pub lidar_xy: [f64; 2],
+    /// Height of the ground below it, world frame.
+    pub floor_m: f64,
+    /// Height of its top above the ground.
+    pub top_m: f64,
+    /// Heading of the rectangle's first axis, world frame.
+    pub yaw_rad: f64,
+    /// Seen lengths along the two axes.
+    pub extents_m: [f64; 2],
+    /// Mean distance of the outline to the nearer side.
+    pub residual_m: f64,
+    /// Lidar points.
+    pub num_points: u32,
+    /// Distance from the lidar.
+    pub range_m: f64,
+    /// What it can be.
+    pub votes: Vec<Vote>,
+}
+
+/// All sightings of a track.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Path {
+    /// Number of the track.
+    pub number: u32,
+    /// World x, y that the sightings are relative to: UTM-sized numbers would cost digits in sums of squares.
+    pub origin: [f64; 2],
+    /// The sightings, in order of sweeps; never empty.
+    pub sightings: Vec<Sighting>,
+}
+
+impl Path {
+    pub(super) fn of(track: &TrackHistory, sweeps: &[SweepInfo]) -> Option<Self> {
+        let start_ns = sweeps.first()?.stamp_ns;
+        let first = track.observations.first()?;
+        let middle = first.candidate.shape.middle();
+        let at = sweeps.get(first.sweep)?.world_from_ego * Point3::new(middle[0], middle[1], first.candidate.shape.floor_m);
+        let origin = [at.x, at.y];
+        let mut sightings = Vec::with_capacity(track.observations.len());
+        for observation in &track.observations {
+            let (candidate, sweep) = (&observation.candidate, sweeps.get(observation.sweep)?);
+            let shape = &candidate.shape;
+            let relative = |p: [f64; 2]| {
+                let world = sweep.world_from_ego * Point3::new(p[0], p[1], shape.floor_m);
+                [world.x - origin[0], world.y - origin[1]]
+            };
+            let middle = shape.middle();
+            sightings.push(Sighting {
+                sweep: observation.sweep,
+                seconds: (candidate.stamp_ns.saturating_sub(start_ns)) as f64 * 1e-9,
+                stamp_ns: candidate.stamp_ns,
+                outline: shape.outline.iter().map(|p| relative(*p)).collect(),
+                lidar_xy: relative(candidate.lidar_xy),
+                floor_m: (sweep.world_from_ego * Point3::new(middle[0], middle[1], shape.floor_m)).z,
+                top_m: shape.bottom_top_m[1],
+                yaw_rad: shape.yaw_rad + boxwright_model::space::yaw_rad(&sweep.world_from_ego.rotation),
+                extents_m: shape.extents_m(),
+                residual_m: shape.residual_m,
+                num_points: shape.num_points,
+                range_m: candidate.range_m(),
+                votes: candidate.votes.clone(),
+            });
+        }
+        Some(Self { number: track.number, origin, sightings })
+    }
+
+    /// Seconds from the first to the last sighting.
+    pub(super) fn duration_s(&self) -> f64 {
+        match (self.sightings.first(), self.sightings.last()) {
+            (Some(first), Some(last)) => last.seconds - first.seconds,
+            _ => 0.0,
+        }
+    }
+}
+
+impl Sighting {
+    /// Weight in means: more points know more, to a limit.
+    pub(super) fn weight(&self) -> f64 {
+        f64::from(self.num_points.min(100)).sqrt()
+    }
+
+    /// Middle of what was seen.
+    pub(super) fn middle(&self) -> [f64; 2] {
+        completed_center(spans(&self.outline, self.yaw_rad), self.yaw_rad, self.extents_m, [f64::NAN; 2])
+    }
+
+    /// Centre of an object of this kind, length and width with its length along `yaw_rad`.
+    pub(super) fn centered(&self, kind: Kind, yaw_rad: f64, length_width: [f64; 2]) -> [f64; 2] {
+        completed_center(spans(&self.outline, yaw_rad), yaw_rad, length_width, anchor(kind, self.lidar_xy))
+    }
+
+    /// Heading of the length for a class, by that class's vote.
+    pub(super) fn length_yaw(&self, class: ClassId) -> f64 {
+        let turned = self.votes.get(usize::from(class.0)).is_some_and(|vote| vote.turned);
+        if turned { self.yaw_rad + std::f64::consts::FRAC_PI_2 } else { self.yaw_rad }
+    }
+}
+
+/// Where an object was at one sighting.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Placement {
+    /// Number of the sweep.
+    pub sweep: usize,
+    /// When the points were measured.
+    pub stamp_ns: i64,
+    /// The box at that time.
+    pub world_from_box: Cuboid,
+    /// Velocity at that time.
+    pub velocity_mps: [f64; 2],
+    /// Lidar points.
+    pub num_points: u32,
+}
+
+/// A track that is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed {
+    /// Number of the track.
+    pub number: u32,
+    /// Class.
+    pub class: ClassId,
+    /// Confidence in `[0, 1]`.
+    pub score: f64,
+    /// How it moved.
+    pub motion: Motion,
+    /// Where the size is from: `seen` or `prior`.
+    pub size_source: &'static str,
+    /// Mean log-odds a class, for the evidence.
+    pub logits: Vec<f64>,
+    /// One placement a sighting, in order of sweeps; never empty.
+    pub placements: Vec<Placement>,
+}
+
+/// The value below which a share of the values lies; `None` without values.
+pub(super) fn quantile(values: impl Iterator<Item = f64>, share: f64) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    let at = (share * (sorted.len().max(1) - 1) as f64).round() as usize;
+    sorted.get(at).copied()
+}

@@ -1,0 +1,101 @@
+//! Parked: one pose from all sweeps together.
+//!
+//! The outlines of all sightings are laid over each other in the world, cells seen in one sweep only are left out, and the rest gives the
+//! heading. The sides are those that most sightings agree on; where they face the lidar they stay, others grow to the prior.
+
+use boxwright_model::{ClassSpec, Cuboid, Taxonomy};
+use nalgebra::Vector3;
+
+use super::evidence::Verdict;
+use super::placed::{Path, Placement, Sighting, quantile};
+use crate::classify::{Kind, anchor, hidden, whole_side};
+use crate::fit::{best_yaw, completed_center, spans};
+
+/// Side of the cells in which the outlines are counted (metres).
+const CELL_M: f64 = 0.1;
+/// One placement a sighting, all at the same pose, and where the size is from.
+#[must_use]
+pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(&'static str, Vec<Placement>)> {
+    let class = taxonomy.get(verdict.class);
+    let height = quantile(path.sightings.iter().map(|s| s.top_m), 0.8)?;
+    let floor = quantile(path.sightings.iter().map(|s| s.floor_m), 0.5)?;
+    let (center, yaw, length_width, source) =
+        if Kind::of(class) == Kind::Person { upright(path, class)? } else { rectangle(path, verdict, class)? };
+    let size = Vector3::new(length_width[0], length_width[1], height);
+    let world = Vector3::new(center[0] + path.origin[0], center[1] + path.origin[1], floor + height / 2.0);
+    let cuboid = Cuboid::upright(world, size, yaw);
+    let at = |s: &Sighting| Placement {
+        sweep: s.sweep,
+        stamp_ns: s.stamp_ns,
+        world_from_box: cuboid,
+        velocity_mps: [0.0; 2],
+        num_points: s.num_points,
+    };
+    Some((source, path.sightings.iter().map(at).collect()))
+}
+
+type Rectangle = ([f64; 2], f64, [f64; 2], &'static str);
+
+fn upright(path: &Path, class: &ClassSpec) -> Option<Rectangle> {
+    let middles: Vec<[f64; 2]> = path.sightings.iter().map(Sighting::middle).collect();
+    let axis = |axis: usize| quantile(middles.iter().map(|m| m[axis]), 0.5);
+    let side = |axis: usize| class.prior_lwh_m[axis];
+    Some(([axis(0)?, axis(1)?], path.sightings.first()?.yaw_rad, [side(0), side(1)], "prior"))
+}
+
+fn rectangle(path: &Path, verdict: &Verdict, class: &ClassSpec) -> Option<Rectangle> {
+    let cells = seen_often(path);
+    let (yaw, _) = best_yaw(&cells, 0.05);
+    let spans = robust_spans(path, yaw)?;
+    let nearest = path.sightings.iter().min_by(|a, b| a.range_m.total_cmp(&b.range_m))?;
+    let lidar = anchor(Kind::of(class), nearest.lidar_xy);
+    let extents = [spans[0][1] - spans[0][0], spans[1][1] - spans[1][0]];
+    let turned = length_is_second(path, verdict, class, yaw, extents);
+    let (along, across) = if turned { (extents[1], extents[0]) } else { (extents[0], extents[1]) };
+    let length_yaw = if turned { yaw + std::f64::consts::FRAC_PI_2 } else { yaw };
+    let [length, width] = [(along, 0), (across, 1)].map(|(seen, axis)| whole(path, seen, class, axis, |_| length_yaw));
+    let lengths = if turned { [width, length] } else { [length, width] };
+    let center = completed_center(spans, yaw, lengths, lidar);
+    Some((center, length_yaw, [length, width], if length > along + 0.2 { "prior" } else { "seen" }))
+}
+
+/// Whole length of a side of a track: the view that hid it least decides (one in four may be wrong).
+pub(super) fn whole(path: &Path, seen: f64, class: &ClassSpec, axis: usize, yaw_of: impl Fn(usize) -> f64) -> f64 {
+    let views = path.sightings.iter().enumerate().map(|(index, s)| hidden(s.middle(), yaw_of(index), axis, s.lidar_xy));
+    // A lidar misses a little at rounded ends.
+    whole_side(seen + 0.05, class, axis, quantile(views, 0.25).unwrap_or(1.0))
+}
+
+/// Whether the length lies along the second axis: the longer side where it is longer than a width, else by the votes.
+fn length_is_second(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64, extents: [f64; 2]) -> bool {
+    if extents[0].max(extents[1]) > 1.3 * class.prior_lwh_m[1] {
+        return extents[1] > extents[0];
+    }
+    let along_second = |s: &Sighting| -> f64 { -s.weight() * (2.0 * (s.length_yaw(verdict.class) - yaw)).cos() };
+    path.sightings.iter().map(along_second).sum::<f64>() > 0.0
+}
+
+/// Middles of the cells that hold a point of at least two sweeps (of one where there are few sightings), in a fixed order.
+fn seen_often(path: &Path) -> Vec<[f64; 2]> {
+    let cell = |v: f64| (v / CELL_M).floor() as i64;
+    let mut seen: Vec<(i64, i64, usize)> =
+        path.sightings.iter().flat_map(|s| s.outline.iter().map(move |p| (cell(p[0]), cell(p[1]), s.sweep))).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    let needed = if path.sightings.len() >= 4 { 2 } else { 1 };
+    let cells = |needed: usize| -> Vec<[f64; 2]> {
+        let same = |a: &(i64, i64, usize), b: &(i64, i64, usize)| (a.0, a.1) == (b.0, b.1);
+        let often = seen.chunk_by(same).filter(|chunk| chunk.len() >= needed);
+        often.map(|chunk| [(chunk[0].0 as f64 + 0.5) * CELL_M, (chunk[0].1 as f64 + 0.5) * CELL_M]).collect()
+    };
+    let often = cells(needed);
+    if often.len() >= 8 { often } else { cells(1) }
+}
+
+/// Where the sides are along the axes: of the sides that the sightings found one by one, those that three in four do not pass. Laid over
+/// each other, all points together would be as wide as the poses are wrong.
+fn robust_spans(path: &Path, yaw: f64) -> Option<[[f64; 2]; 2]> {
+    let seen: Vec<[[f64; 2]; 2]> = path.sightings.iter().map(|s| spans(&s.outline, yaw)).collect();
+    let side = |axis: usize, end: usize, share: f64| quantile(seen.iter().map(|s| s[axis][end]), share);
+    Some([[side(0, 0, 0.25)?, side(0, 1, 0.75)?], [side(1, 0, 0.25)?, side(1, 1, 0.75)?]])
+}

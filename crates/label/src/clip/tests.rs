@@ -1,0 +1,187 @@
+//! Promises of a whole clip, on a small street that is cast ray by ray, and on input that no sensor should send.
+
+use boxwright_model::time::NS_PER_S;
+use proptest::prelude::*;
+
+use super::*;
+
+fn taxonomy() -> Arc<Taxonomy> {
+    Arc::new(Taxonomy::from_toml(include_str!("../../../../configs/taxonomy.toml")).unwrap())
+}
+
+/// Points of a 40-beam lidar 1.8 m above flat ground at z = 0 that sees upright boxes (centre x, y, yaw, length, width, height).
+fn cast(objects: &[[f64; 6]]) -> PointCloud {
+    let mut cloud = PointCloud::default();
+    for beam in 0..40 {
+        let slope = (-24.0 + 0.65 * f64::from(beam)).to_radians().tan();
+        for step in 0..1800 {
+            let (sin, cos) = (f64::from(step) * 0.2).to_radians().sin_cos();
+            let ground = if slope < 0.0 { -1.8 / slope } else { f64::INFINITY };
+            let hit = objects.iter().filter_map(|o| enter(o, cos, sin, slope)).fold(ground, f64::min);
+            if hit < 60.0 {
+                cloud.x.push((hit * cos) as f32);
+                cloud.y.push((hit * sin) as f32);
+                cloud.z.push((1.8 + hit * slope) as f32);
+            }
+        }
+    }
+    cloud.intensity = vec![0.0; cloud.x.len()];
+    cloud
+}
+
+/// Distance at which a ray from above the origin enters a box, if it does.
+fn enter([x, y, yaw, length, width, height]: &[f64; 6], dx: f64, dy: f64, slope: f64) -> Option<f64> {
+    let (sin, cos) = yaw.sin_cos();
+    let origin = [-x * cos - y * sin, x * sin - y * cos, 1.8 - height / 2.0];
+    let direction = [dx * cos + dy * sin, dy * cos - dx * sin, slope];
+    let (mut near, mut far) = (0.0f64, f64::INFINITY);
+    for (axis, half) in [length / 2.0, width / 2.0, height / 2.0].into_iter().enumerate() {
+        let (a, b) = ((-half - origin[axis]) / direction[axis], (half - origin[axis]) / direction[axis]);
+        near = near.max(a.min(b));
+        far = far.min(a.max(b));
+    }
+    (near < far && near > 0.0).then_some(near)
+}
+
+const WALL: [f64; 6] = [20.0, 12.0, 0.0, 80.0, 0.5, 8.0];
+
+/// What is in the street at a time, in the frame of a vehicle that drives along x at 5 m/s.
+fn street(seconds: f64) -> Vec<[f64; 6]> {
+    let ego = 5.0 * seconds;
+    let parked = [25.0 - ego, 6.0, 0.0, 4.5, 1.8, 1.5];
+    let oncoming = [40.0 - 8.0 * seconds - ego, -4.0, 0.0, 4.3, 1.8, 1.5];
+    let walker = [15.0 - ego, -8.0 + 1.4 * seconds, 1.57, 0.5, 0.6, 1.75];
+    let pole = [18.0 - ego, -9.0, 0.0, 0.25, 0.25, 6.0];
+    vec![parked, oncoming, walker, pole, [WALL[0] - ego, WALL[1], 0.0, 80.0, 0.5, 8.0]]
+}
+
+fn label(sweeps: usize) -> (ClipLabels, Vec<SweepLabels>) {
+    let mut labeler = ClipLabeler::new(&LabelConfig::default(), taxonomy(), ClipId(7));
+    let mut live = Vec::new();
+    for sweep in 0..sweeps {
+        let seconds = 0.1 * sweep as f64;
+        live.push(labeler.sweep(&SweepInput {
+            sample_id: format!("v:{sweep}").into(),
+            stamp_ns: sweep as i64 * NS_PER_S / 10,
+            points: &cast(&street(seconds)),
+            world_from_ego: Some(Pose::translation(5.0 * seconds, 0.0, 0.0)),
+            lidar_origin_ego_m: [0.0, 0.0, 1.8],
+        }));
+    }
+    (labeler.finish(), live)
+}
+
+#[test]
+fn a_small_street_gives_its_three_objects_and_nothing_else() {
+    let (labels, live) = label(20);
+    let taxonomy = taxonomy();
+    let mut names: Vec<&str> = labels.tracks.iter().map(|t| &*taxonomy.get(t.class).name).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["car", "car", "pedestrian"], "{:#?}", labels.tracks);
+    assert_eq!(labels.tracks.iter().filter(|t| t.is_static).count(), 1);
+    assert!(live.last().unwrap().boxes.len() >= 3);
+    let parked = labels.tracks.iter().find(|t| t.is_static).unwrap().track_id;
+    let still: Vec<&Box3> = labels.boxes.iter().filter(|b| b.track_id == parked).collect();
+    assert!(still.iter().all(|b| b.world_from_box == still[0].world_from_box));
+    assert!((still[0].world_from_box.center_m - Vector3::new(25.0, 6.0, 0.75)).norm() < 0.4, "{:?}", still[0].world_from_box);
+    let fast = labels.boxes.iter().filter(|b| b.velocity_world_mps[0] < -7.0).count();
+    assert!(fast >= 15, "{fast} boxes of the oncoming car know its speed");
+}
+
+#[test]
+fn boxes_are_ordered_sized_once_a_track_and_explained() {
+    let (labels, _) = label(12);
+    assert!(labels.boxes.is_sorted_by_key(|b| (b.sample_stamp_ns, b.track_id)));
+    for track in &labels.tracks {
+        let boxes: Vec<&Box3> = labels.boxes.iter().filter(|b| b.track_id == track.track_id).collect();
+        assert_eq!(boxes.len(), track.boxes as usize);
+        assert!(boxes.iter().all(|b| b.world_from_box.size_lwh_m == Vector3::from(track.size_lwh_m)));
+        let evidence: serde_json::Value = serde_json::from_str(&boxes[0].evidence).unwrap();
+        assert!(evidence["hits"].as_u64().unwrap() >= 4);
+    }
+}
+
+#[test]
+fn the_same_sweeps_give_the_same_labels() {
+    assert_eq!(label(8), label(8));
+}
+
+#[test]
+fn a_box_bears_the_mean_time_of_its_points() {
+    let mut labeler = ClipLabeler::new(&LabelConfig::default(), taxonomy(), ClipId(0));
+    for sweep in 0..8i64 {
+        let mut points = cast(&[[12.0, 5.0, 0.0, 4.5, 1.8, 1.5]]);
+        points.time_offset_ns = Some(vec![-30_000_000; points.x.len()]);
+        let stamp_ns = NS_PER_S + sweep * NS_PER_S / 10;
+        let input =
+            SweepInput { sample_id: "v".into(), stamp_ns, points: &points, world_from_ego: None, lidar_origin_ego_m: [0.0; 3] };
+        labeler.sweep(&input);
+    }
+    let labels = labeler.finish();
+    assert!(!labels.boxes.is_empty());
+    assert!(labels.boxes.iter().all(|b| b.stamp_ns == b.sample_stamp_ns - 30_000_000));
+}
+
+fn sweep_of(xyz: &[[f32; 3]]) -> PointCloud {
+    PointCloud {
+        x: xyz.iter().map(|p| p[0]).collect(),
+        y: xyz.iter().map(|p| p[1]).collect(),
+        z: xyz.iter().map(|p| p[2]).collect(),
+        intensity: vec![0.0; xyz.len()],
+        ..PointCloud::default()
+    }
+}
+
+fn survives(xyz: &[[f32; 3]]) {
+    let mut labeler = ClipLabeler::new(&LabelConfig::default(), taxonomy(), ClipId(0));
+    let points = sweep_of(xyz);
+    for sweep in 0..5 {
+        let input = SweepInput {
+            sample_id: "v".into(),
+            stamp_ns: sweep * 100_000_000,
+            points: &points,
+            world_from_ego: None,
+            lidar_origin_ego_m: [0.0; 3],
+        };
+        let live = labeler.sweep(&input);
+        assert!(live.boxes.iter().all(|b| b.ego_from_box.is_valid()));
+    }
+    assert!(labeler.finish().boxes.iter().all(|b| b.ego_from_box.is_valid() && b.world_from_box.is_valid()));
+}
+
+#[test]
+fn broken_sweeps_are_survived() {
+    survives(&[]);
+    survives(&[[5.0, 5.0, 0.0]]);
+    survives(&[[f32::NAN; 3]; 100]);
+    survives(&[[1e30, -1e30, 1e30]; 100]);
+    survives(&[[f32::INFINITY, 0.0, f32::NEG_INFINITY], [f32::MIN_POSITIVE; 3], [f32::MAX; 3]]);
+    survives(&vec![[4.0, 4.0, 1.0]; 100_000]);
+    let line: Vec<[f32; 3]> = (0..1000).map(|i| [0.05 * i as f32, 3.0, 0.001 * i as f32]).collect();
+    survives(&line);
+}
+
+#[test]
+fn a_million_points_everywhere_are_survived() {
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    let points: Vec<[f32; 3]> = (0..1_000_000).map(|_| [140.0 * random(), 140.0 * random(), 8.0 * random()]).collect();
+    survives(&points);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn any_bits_are_survived(bits in proptest::collection::vec(any::<[u32; 3]>(), 0..300)) {
+        let points: Vec<[f32; 3]> = bits.iter().map(|p| p.map(f32::from_bits)).collect();
+        survives(&points);
+    }
+
+    #[test]
+    fn any_handful_near_the_vehicle_is_survived(points in proptest::collection::vec([-30.0f32..30.0, -30.0f32..30.0, -2.0f32..3.0], 0..200)) {
+        survives(&points);
+    }
+}

@@ -1,0 +1,109 @@
+//! From placed tracks to the boxes and tracks of the model.
+
+use std::sync::Arc;
+
+use boxwright_model::{Box3, ClipId, Cuboid, LabelSource, Track, TrackId};
+use serde::Serialize;
+
+use super::placed::{Placed, Placement};
+use super::{ClipConfig, SweepInfo, priority};
+
+/// Why a box is as it is; written as JSON.
+#[derive(Serialize)]
+struct Evidence<'a> {
+    points: u32,
+    hits: usize,
+    logits: Vec<f64>,
+    size: &'a str,
+    #[serde(rename = "static")]
+    is_static: bool,
+}
+
+/// Boxes ordered by (sample stamp, track), tracks ordered by number.
+#[must_use]
+pub fn write(placed: &[Placed], sweeps: &[SweepInfo], clip: ClipId, config: &ClipConfig) -> (Vec<Box3>, Vec<Track>) {
+    let mut boxes = Vec::new();
+    let mut tracks = Vec::with_capacity(placed.len());
+    for track in placed {
+        let start = boxes.len();
+        for (placement, predicted) in with_gaps(track, sweeps) {
+            if let Some(info) = sweeps.get(placement.sweep) {
+                boxes.push(box_of(track, &placement, predicted, info, clip, config));
+            }
+        }
+        tracks.extend(track_of(track, &boxes[start..], clip));
+    }
+    boxes.sort_by_key(|b| (b.sample_stamp_ns, b.track_id));
+    tracks.sort_by_key(|t| t.track_id);
+    (boxes, tracks)
+}
+
+/// The placements, and between them one for each sweep in which the object was not seen.
+fn with_gaps(track: &Placed, sweeps: &[SweepInfo]) -> Vec<(Placement, bool)> {
+    let mut all: Vec<(Placement, bool)> = Vec::with_capacity(track.placements.len());
+    for placement in &track.placements {
+        if let Some((before, _)) = all.last().copied() {
+            let gap = before.sweep + 1..placement.sweep;
+            all.extend(gap.filter_map(|sweep| Some((between(&before, placement, sweep, sweeps.get(sweep)?.stamp_ns), true))));
+        }
+        all.push((*placement, false));
+    }
+    all
+}
+
+fn between(before: &Placement, after: &Placement, sweep: usize, stamp_ns: i64) -> Placement {
+    let span = (after.stamp_ns.saturating_sub(before.stamp_ns)).max(1) as f64;
+    let share = ((stamp_ns.saturating_sub(before.stamp_ns)) as f64 / span).clamp(0.0, 1.0);
+    let (a, b) = (&before.world_from_box, &after.world_from_box);
+    let turn = boxwright_model::space::wrap_rad(b.yaw_rad() - a.yaw_rad());
+    let center = a.center_m.lerp(&b.center_m, share);
+    let velocity = [0, 1].map(|axis| before.velocity_mps[axis] * (1.0 - share) + after.velocity_mps[axis] * share);
+    let world_from_box = Cuboid::upright(center, a.size_lwh_m, a.yaw_rad() + share * turn);
+    Placement { sweep, stamp_ns, world_from_box, velocity_mps: velocity, num_points: 0 }
+}
+
+fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepInfo, clip: ClipId, config: &ClipConfig) -> Box3 {
+    let mut world_from_box = placement.world_from_box;
+    if config.to_sample_time {
+        let seconds = (info.stamp_ns.saturating_sub(placement.stamp_ns)) as f64 * 1e-9;
+        world_from_box.center_m.x += seconds * placement.velocity_mps[0];
+        world_from_box.center_m.y += seconds * placement.velocity_mps[1];
+    }
+    Box3 {
+        sample_id: Arc::clone(&info.sample_id),
+        sample_stamp_ns: info.stamp_ns,
+        stamp_ns: placement.stamp_ns,
+        track_id: TrackId { clip, number: track.number },
+        class: track.class,
+        score: if predicted { 0.8 * track.score } else { track.score },
+        ego_from_box: world_from_box.transformed(&info.world_from_ego.inverse()),
+        world_from_box,
+        velocity_world_mps: placement.velocity_mps,
+        num_lidar_pts: placement.num_points,
+        predicted,
+        source: LabelSource::Auto,
+        evidence: evidence(track, placement),
+    }
+}
+
+fn evidence(track: &Placed, placement: &Placement) -> String {
+    let logits = track.logits.iter().map(|l| (l * 100.0).round() / 100.0).collect();
+    let (hits, is_static) = (track.placements.len(), track.motion.is_static);
+    serde_json::to_string(&Evidence { points: placement.num_points, hits, logits, size: track.size_source, is_static })
+        .unwrap_or_default()
+}
+
+fn track_of(track: &Placed, boxes: &[Box3], clip: ClipId) -> Option<Track> {
+    let (first, last) = (boxes.first()?, boxes.last()?);
+    Some(Track {
+        track_id: TrackId { clip, number: track.number },
+        class: track.class,
+        score: track.score,
+        first_stamp_ns: first.sample_stamp_ns,
+        last_stamp_ns: last.sample_stamp_ns,
+        boxes: boxes.len() as u32,
+        is_static: track.motion.is_static,
+        size_lwh_m: first.world_from_box.size_lwh_m.into(),
+        review_priority_s: priority::expected_seconds(boxes.len(), track.score, track.motion.is_static),
+    })
+}

@@ -1,0 +1,80 @@
+//! Which points belong together: columns of a grid seen from above, joined by union-find.
+//!
+//! Two columns are joined when they are near each other *and* of the same kind: a column that is filled from low down to well above a car's
+//! roof is tall (walls, trunks, poles, trucks), others are low. So a car at a hedge or a person at a lamp post stands alone. What
+//! hangs above a gap (tree crowns, signs, bridges) belongs to no column. Small groups near the lidar get a finer pass
+//! ([`people`]) that parts persons who walk side by side.
+
+mod grid;
+
+mod people;
+
+use serde::Deserialize;
+
+pub use grid::{ColumnGrid, NO_GROUP};
+
+/// Options of [`cluster`].
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// Side of a column (metres).
+    pub cell_m: f64,
+    /// Columns one empty cell apart are joined beyond this range, two beyond twice of it (metres).
+    pub far_range_m: f64,
+    /// A column filled to this height above the ground is tall (metres).
+    pub tall_m: f64,
+    /// A vertical gap in a column larger than this ends it (metres).
+    pub gap_m: f64,
+    /// Groups with fewer points are noise.
+    pub min_points: u32,
+    /// Small groups nearer than this get the finer pass that parts persons (metres).
+    pub people_range_m: f64,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self { cell_m: 0.2, far_range_m: 25.0, tall_m: 2.6, gap_m: 0.8, min_points: 6, people_range_m: 30.0 }
+    }
+}
+
+/// One group of points.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Indices into the points.
+    pub members: Vec<u32>,
+    /// Label of its columns in the [`ColumnGrid`]; parted persons share one.
+    pub label: u32,
+    /// Made of tall columns.
+    pub tall: bool,
+    /// Share of its columns that touch a column of another, tall group.
+    pub beside_tall: f64,
+}
+
+/// The groups of one sweep, and the columns they were made of.
+#[derive(Clone, Debug)]
+pub struct Clusters {
+    /// The groups, in the order in which their first point was measured.
+    pub groups: Vec<Group>,
+    /// What stands, or was seen to be free, at each place.
+    pub columns: ColumnGrid,
+}
+
+/// Groups the points that are above the ground. `height_above_m` has one height a point; `lidar_origin_ego_m` is where ranges start.
+#[must_use]
+pub fn cluster(
+    points: &[[f32; 3]],
+    height_above_m: &[f32],
+    band_m: f64,
+    lidar_origin_ego_m: [f64; 3],
+    config: &ClusterConfig,
+) -> Clusters {
+    let origin = [lidar_origin_ego_m[0] as f32, lidar_origin_ego_m[1] as f32];
+    let mut columns = ColumnGrid::fill(points, height_above_m, band_m as f32, origin, config);
+    columns.join(origin, config);
+    let mut groups = columns.collect(points, height_above_m, config.min_points as usize);
+    people::part(&mut groups, points, height_above_m, origin, config);
+    Clusters { groups, columns }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! From groups to detections: fit, classify, keep the plausible ones.
+
+use std::sync::Arc;
+
+use boxwright_model::{ClassId, Cuboid, Detection, Taxonomy};
+use serde::Deserialize;
+
+use crate::classify::{Kind, View, Vote, anchor, probability, votes, whole_size};
+use crate::cluster::Clusters;
+use crate::fit::{FitConfig, Shape, fit_box};
+
+/// Options of [`detect`].
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DetectConfig {
+    /// How boxes are fitted.
+    pub fit: FitConfig,
+    /// Shapes whose best class is less likely than this are left out.
+    pub min_score: f64,
+    /// Most detections of a sweep; those with the most points are kept. It bounds the tracker's work on broken sweeps.
+    pub max_detections: u32,
+}
+
+impl Default for DetectConfig {
+    fn default() -> Self {
+        Self { fit: FitConfig::default(), min_score: 0.08, max_detections: 600 }
+    }
+}
+
+/// One object seen in one sweep, with what later stages need to see it anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// What was seen, ego frame.
+    pub shape: Shape,
+    /// What it can be.
+    pub votes: Vec<Vote>,
+    /// The best class.
+    pub class: ClassId,
+    /// Likelihood of the best class.
+    pub score: f64,
+    /// The whole object as the best class, ego frame.
+    pub ego_from_box: Cuboid,
+    /// Where the lidar stood, ego frame.
+    pub lidar_xy: [f64; 2],
+    /// Mean time of the points.
+    pub stamp_ns: i64,
+}
+
+impl Candidate {
+    /// The words of the model for it.
+    #[must_use]
+    pub fn detection(&self) -> Detection {
+        Detection {
+            ego_from_box: self.ego_from_box,
+            class: self.class,
+            score: self.score,
+            num_lidar_pts: self.shape.num_points,
+            stamp_ns: self.stamp_ns,
+        }
+    }
+
+    /// Range from the lidar in metres.
+    #[must_use]
+    pub fn range_m(&self) -> f64 {
+        (self.ego_from_box.center_m.x - self.lidar_xy[0]).hypot(self.ego_from_box.center_m.y - self.lidar_xy[1])
+    }
+}
+
+/// Fits and classifies every group. `height_above_m` has one height a point; `stamp_of` gives the mean time of a group's members.
+#[must_use]
+pub fn detect(
+    points: &[[f32; 3]],
+    clusters: &Clusters,
+    height_above_m: &[f32],
+    lidar_xy: [f64; 2],
+    stamp_of: impl Fn(&[u32]) -> i64,
+    taxonomy: &Arc<Taxonomy>,
+    config: &DetectConfig,
+) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    for group in &clusters.groups {
+        let Some(shape) = fit_box(points, height_above_m, &group.members, lidar_xy, &config.fit) else { continue };
+        let votes = votes(&View { shape: &shape, group, columns: &clusters.columns, lidar_xy }, taxonomy);
+        let Some(best) = votes.iter().copied().reduce(|best, vote| if vote.logit > best.logit { vote } else { best }) else {
+            continue;
+        };
+        let score = probability(best.logit);
+        if score < config.min_score {
+            continue;
+        }
+        let size = whole_size(&shape, taxonomy.get(best.class), best.turned, lidar_xy);
+        let kind = Kind::of(taxonomy.get(best.class));
+        let ego_from_box = shape.complete(size, best.turned, anchor(kind, lidar_xy));
+        if ego_from_box.is_valid() {
+            found.push(Candidate {
+                votes,
+                class: best.class,
+                score,
+                ego_from_box,
+                lidar_xy,
+                stamp_ns: stamp_of(&group.members),
+                shape,
+            });
+        }
+    }
+    let most = config.max_detections as usize;
+    if found.len() > most {
+        found.sort_by_key(|candidate| std::cmp::Reverse(candidate.shape.num_points));
+        found.truncate(most);
+    }
+    found
+}

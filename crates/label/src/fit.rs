@@ -1,0 +1,183 @@
+//! The shape of a group: an upright rectangle seen from above, its faces, and how it grows to a whole object.
+//!
+//! The heading is found by the L-shape search with the closeness criterion (Zhang, Xu, Dong, Dolan: "Efficient L-shape fitting for
+//! vehicle detection using laser scanners", IV 2017, algorithm 3) over the points that face the lidar. [`Shape::complete`] is the amodal
+//! step: sides that face the lidar stay, the others move until the size is reached.
+
+mod lshape;
+
+mod outline;
+
+use boxwright_model::Cuboid;
+use nalgebra::Vector3;
+use serde::Deserialize;
+
+pub use lshape::best_yaw;
+pub use outline::{MAX_POINTS as OUTLINE_POINTS, outline};
+
+/// Options of [`fit_box`].
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FitConfig {
+    /// Groups longer than this are structure and are not fitted (metres).
+    pub max_extent_m: f64,
+    /// Groups whose top is lower than this above the ground are not fitted (metres).
+    pub min_top_m: f64,
+    /// Distance to an edge below which a point is on it, `d0` of the closeness criterion (metres).
+    pub edge_m: f64,
+}
+
+impl Default for FitConfig {
+    fn default() -> Self {
+        Self { max_extent_m: 22.0, min_top_m: 0.6, edge_m: 0.05 }
+    }
+}
+
+/// What was seen of one object in one sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// Direction of the rectangle's first axis, in `[0, pi/2)` as fitted.
+    pub yaw_rad: f64,
+    /// Where the rectangle starts and ends along its two axes, measured from the origin of the frame (metres).
+    pub span_m: [[f64; 2]; 2],
+    /// Height of the ground below it, ego frame.
+    pub floor_m: f64,
+    /// Lowest and highest (99th percentile) point above the ground (metres).
+    pub bottom_top_m: [f64; 2],
+    /// Mean distance of the outline to the nearer side (metres): small for what has faces, large for bushes.
+    pub residual_m: f64,
+    /// Points on it.
+    pub num_points: u32,
+    /// At most [`OUTLINE_POINTS`] of its points seen from above: those that face the lidar and the outermost ones.
+    pub outline: Vec<[f64; 2]>,
+}
+
+/// Fits the rectangle of the points that `members` picks. `height_above_m` has the height of each point above the ground; `lidar_xy` is
+/// where the lidar stands. `None` for what is no object: too few points, too long, too low.
+#[must_use]
+pub fn fit_box(
+    points: &[[f32; 3]],
+    height_above_m: &[f32],
+    members: &[u32],
+    lidar_xy: [f64; 2],
+    config: &FitConfig,
+) -> Option<Shape> {
+    let picked: Vec<[f32; 3]> = members.iter().filter_map(|member| points.get(*member as usize).copied()).collect();
+    if picked.len() < 3 {
+        return None;
+    }
+    let bound = |axis: usize| picked.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), p| (a.min(p[axis]), b.max(p[axis])));
+    let ((x0, x1), (y0, y1)) = (bound(0), bound(1));
+    if f64::from((x1 - x0).max(y1 - y0)) > config.max_extent_m {
+        return None;
+    }
+    let mut heights: Vec<f32> = members.iter().filter_map(|member| height_above_m.get(*member as usize).copied()).collect();
+    let at = (heights.len() * 99 / 100).min(heights.len().checked_sub(1)?);
+    let top = *heights.select_nth_unstable_by(at, f32::total_cmp).1;
+    let bottom = heights.iter().copied().fold(f32::INFINITY, f32::min);
+    // The ground below the object: what its points have in common is their height less their height above the ground.
+    let floor = picked
+        .iter()
+        .zip(members)
+        .map(|(p, m)| f64::from(p[2] - height_above_m.get(*m as usize).copied().unwrap_or(p[2])))
+        .sum::<f64>()
+        / picked.len() as f64;
+    if f64::from(top) < config.min_top_m {
+        return None;
+    }
+    let mut seen_from_above: Vec<[f64; 2]> = picked.iter().map(|p| [f64::from(p[0]), f64::from(p[1])]).collect();
+    let outline = outline(&seen_from_above, lidar_xy);
+    let (yaw_rad, residual_m) = best_yaw(&outline, config.edge_m);
+    let span_m = trimmed_spans(&mut seen_from_above, yaw_rad);
+    Some(Shape {
+        yaw_rad,
+        span_m,
+        floor_m: floor,
+        bottom_top_m: [f64::from(bottom), f64::from(top)],
+        residual_m,
+        num_points: picked.len() as u32,
+        outline,
+    })
+}
+
+/// Start and end of the points along the axes turned by `yaw_rad`.
+#[must_use]
+pub fn spans(points: &[[f64; 2]], yaw_rad: f64) -> [[f64; 2]; 2] {
+    let (sin, cos) = yaw_rad.sin_cos();
+    let mut span = [[f64::INFINITY, f64::NEG_INFINITY]; 2];
+    for p in points {
+        for (axis, value) in [p[0] * cos + p[1] * sin, p[1] * cos - p[0] * sin].into_iter().enumerate() {
+            span[axis] = [span[axis][0].min(value), span[axis][1].max(value)];
+        }
+    }
+    span
+}
+
+/// Share of the points that may lie outside the rectangle at each end: a twig, a sign post at the bumper.
+const TRIM: f64 = 0.01;
+/// With fewer points none is left out.
+const TRIM_FROM: usize = 50;
+
+/// As [`spans`], but without the outermost points where there are many.
+fn trimmed_spans(points: &mut [[f64; 2]], yaw_rad: f64) -> [[f64; 2]; 2] {
+    if points.len() < TRIM_FROM {
+        return spans(points, yaw_rad);
+    }
+    let (sin, cos) = yaw_rad.sin_cos();
+    let cut = (points.len() as f64 * TRIM) as usize;
+    [[cos, sin], [-sin, cos]].map(|[a, b]| {
+        let along = |p: &[f64; 2]| p[0] * a + p[1] * b;
+        let order = |p: &[f64; 2], q: &[f64; 2]| along(p).total_cmp(&along(q));
+        let last = points.len() - 1 - cut;
+        let low = along(points.select_nth_unstable_by(cut, order).1);
+        let high = along(points.select_nth_unstable_by(last, order).1);
+        [low, high]
+    })
+}
+
+/// A side grown or cut to a length: the end that faces the lidar stays; where neither end does, the middle stays.
+fn grow(span: [f64; 2], lidar: f64, target: f64) -> f64 {
+    if lidar < span[0] {
+        span[0] + target / 2.0
+    } else if lidar > span[1] {
+        span[1] - target / 2.0
+    } else {
+        f64::midpoint(span[0], span[1])
+    }
+}
+
+/// Centre of the rectangle with these spans once it is `lengths` long along its axes, seen from `lidar_xy`.
+#[must_use]
+pub fn completed_center(span: [[f64; 2]; 2], yaw_rad: f64, lengths: [f64; 2], lidar_xy: [f64; 2]) -> [f64; 2] {
+    let (sin, cos) = yaw_rad.sin_cos();
+    let lidar = [lidar_xy[0] * cos + lidar_xy[1] * sin, lidar_xy[1] * cos - lidar_xy[0] * sin];
+    let (u, v) = (grow(span[0], lidar[0], lengths[0]), grow(span[1], lidar[1], lengths[1]));
+    [u * cos - v * sin, u * sin + v * cos]
+}
+
+impl Shape {
+    /// Seen lengths along the two axes (metres).
+    #[must_use]
+    pub fn extents_m(&self) -> [f64; 2] {
+        [self.span_m[0][1] - self.span_m[0][0], self.span_m[1][1] - self.span_m[1][0]]
+    }
+
+    /// Middle of what was seen.
+    #[must_use]
+    pub fn middle(&self) -> [f64; 2] {
+        completed_center(self.span_m, self.yaw_rad, self.extents_m(), [f64::NAN; 2])
+    }
+
+    /// The whole object of a size (length, width, height), with its length along the second axis where `turned`.
+    #[must_use]
+    pub fn complete(&self, size_lwh_m: [f64; 3], turned: bool, lidar_xy: [f64; 2]) -> Cuboid {
+        let [length, width, height] = size_lwh_m;
+        let lengths = if turned { [width, length] } else { [length, width] };
+        let [x, y] = completed_center(self.span_m, self.yaw_rad, lengths, lidar_xy);
+        let yaw = if turned { self.yaw_rad + std::f64::consts::FRAC_PI_2 } else { self.yaw_rad };
+        Cuboid::upright(Vector3::new(x, y, self.floor_m + height / 2.0), Vector3::new(length, width, height), yaw)
+    }
+}
+
+#[cfg(test)]
+mod tests;

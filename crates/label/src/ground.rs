@@ -1,0 +1,57 @@
+//! Where the ground is: a height grid that grows outward from under the lidar.
+//!
+//! The lowest point of each one-metre cell is accepted as ground where it continues the ground nearer to the lidar within a slope, and is
+//! refused otherwise (the side of a car, a reflection below the road); a cell without ground of its own carries the expectation on. The idea
+//! of judging each zone by its inner neighbour is Patchwork's (Lim et al., 2021); a plane per zone is replaced by a height and a
+//! gradient that are carried from cell to cell. The height of the lidar above the road need not be known.
+
+mod grid;
+
+use serde::Deserialize;
+
+pub use grid::HeightGrid;
+
+/// Options of [`segment`].
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroundConfig {
+    /// Points less than this above the ground are ground (metres).
+    pub band_m: f64,
+    /// Steepest ground that is followed (rise over run).
+    pub max_slope: f64,
+    /// Highest step from one metre to the next that is still ground, a kerb (metres).
+    pub max_step_m: f64,
+}
+
+impl Default for GroundConfig {
+    fn default() -> Self {
+        Self { band_m: 0.22, max_slope: 0.2, max_step_m: 0.16 }
+    }
+}
+
+/// The ground of one sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ground {
+    /// Height of the ground at any place, ego frame.
+    pub grid: HeightGrid,
+    /// Height of each point above the ground, in the order of the points (metres).
+    pub height_above_m: Vec<f32>,
+    /// How many points are ground.
+    pub ground_points: usize,
+}
+
+/// Finds the ground under `points` (ego frame) seen from a lidar at `lidar_origin_ego_m`.
+#[must_use]
+pub fn segment(points: &[[f32; 3]], lidar_origin_ego_m: [f64; 3], config: &GroundConfig) -> Ground {
+    let origin = [lidar_origin_ego_m[0] as f32, lidar_origin_ego_m[1] as f32];
+    let mut grid = HeightGrid::spanning(points, origin);
+    grid.grow(points, config);
+    grid.settle(points);
+    let band = config.band_m as f32;
+    let height_above_m: Vec<f32> = points.iter().map(|p| p[2] - grid.at(p[0], p[1])).collect();
+    let ground_points = height_above_m.iter().filter(|height| **height < band).count();
+    Ground { grid, height_above_m, ground_points }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! Promises of the ground stage.
+
+use super::*;
+
+/// A road that falls or rises along x, sampled in rings as a lidar does, with a car's side and a reflection below the road.
+fn sloped_road(slope: f32, lidar_height: f32) -> (Vec<[f32; 3]>, usize) {
+    let mut points = Vec::new();
+    for ring in 0..40 {
+        let range = 3.0 * 1.08f32.powi(ring);
+        for step in 0..360 {
+            let (sin, cos) = (step as f32).to_radians().sin_cos();
+            points.push([range * cos, range * sin, slope * range * cos - lidar_height]);
+        }
+    }
+    let road = points.len();
+    for row in 0..10 {
+        for column in 0..40 {
+            let x = 8.0 + 0.1 * column as f32;
+            points.push([x, 4.0, slope * x - lidar_height + 0.4 + 0.1 * row as f32]);
+        }
+    }
+    points.push([12.0, 1.0, -lidar_height - 3.0]);
+    (points, road)
+}
+
+#[test]
+fn the_road_is_ground_and_the_car_is_not_at_any_lidar_height_and_slope() {
+    for height in [0.0, 0.4, 1.73, 3.2] {
+        for slope in [-0.08, 0.0, 0.08] {
+            let (points, road) = sloped_road(slope, height);
+            let ground = segment(&points, [0.0; 3], &GroundConfig::default());
+            let is_ground = |range: std::ops::Range<usize>| ground.height_above_m[range].iter().filter(|h| **h < 0.22).count();
+            assert!(is_ground(0..road) * 100 >= road * 98, "height {height} slope {slope}: {} of {road}", is_ground(0..road));
+            assert!(is_ground(road..points.len() - 1) < 20, "height {height} slope {slope}");
+        }
+    }
+}
+
+#[test]
+fn few_or_equal_points_are_no_trouble() {
+    for points in [vec![], vec![[1.0, 2.0, 3.0]], vec![[5.0, 5.0, -1.0]; 1000]] {
+        let ground = segment(&points, [0.0; 3], &GroundConfig::default());
+        assert_eq!(ground.height_above_m.len(), points.len());
+        assert!(ground.height_above_m.iter().all(|h| h.is_finite()));
+    }
+}

@@ -1,0 +1,288 @@
+//! Which detections are the same object: a causal tracker in the world frame.
+//!
+//! Constant-velocity Kalman filters, a gate, and a global assignment in two stages: sure detections first, then unsure ones for tracks that
+//! are left (the two stages of `SimpleTrack`, Pang et al., 2021). A track is born tentative, confirmed after a number of hits, and coasts
+//! unseen for a while (`ImmortalTracker`, Wang et al., 2021). Where an object would stand is measured from the sides that face the
+//! lidar, with the size of the track's class, so that a change of view is no motion.
+
+mod assign;
+
+mod kalman;
+
+use std::sync::Arc;
+
+use boxwright_model::time::NS_PER_S;
+use boxwright_model::{ClassId, Cuboid, Pose, Taxonomy};
+use serde::Deserialize;
+
+use crate::classify::{IMPOSSIBLE, Kind, anchor};
+use crate::detect::Candidate;
+pub use kalman::Kalman;
+
+/// Options of the [`Tracker`].
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrackConfig {
+    /// Detections at least this likely are matched first.
+    pub high_score: f64,
+    /// Detections at least this likely may start a track.
+    pub birth_score: f64,
+    /// Hits after which a track is confirmed.
+    pub confirm_hits: u32,
+    /// A confirmed track that is unseen for longer ends (seconds).
+    pub max_coast_s: f64,
+    /// A tentative track that is unseen for longer ends (seconds).
+    pub tentative_coast_s: f64,
+    /// Farthest that a vehicle may be from where it was expected (metres).
+    pub vehicle_gate_m: f64,
+    /// Farthest that a person or cyclist may be from where it was expected (metres).
+    pub person_gate_m: f64,
+}
+
+impl Default for TrackConfig {
+    fn default() -> Self {
+        Self {
+            high_score: 0.5,
+            birth_score: 0.2,
+            confirm_hits: 3,
+            max_coast_s: 1.0,
+            tentative_coast_s: 0.25,
+            vehicle_gate_m: 3.0,
+            person_gate_m: 1.5,
+        }
+    }
+}
+
+/// A detection in a sweep of the clip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Number of the sweep within the clip.
+    pub sweep: usize,
+    /// What was seen.
+    pub candidate: Candidate,
+}
+
+/// One track as the tracker knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackHistory {
+    /// Number within the clip, in order of birth.
+    pub number: u32,
+    /// What was seen, in order of sweeps.
+    pub observations: Vec<Observation>,
+    /// Position and velocity in the world at `stamp_ns`.
+    pub kalman: Kalman,
+    /// Time of the state.
+    pub stamp_ns: i64,
+    /// Best class so far.
+    pub class: ClassId,
+    /// Heading in the world at the last hit.
+    pub yaw_world_rad: f64,
+    kind: Kind,
+    size_lwh_m: [f64; 3],
+    votes: Vec<f64>,
+    seen_ns: i64,
+}
+
+/// Tracks of one clip.
+#[derive(Clone, Debug)]
+pub struct Tracker {
+    config: TrackConfig,
+    taxonomy: Arc<Taxonomy>,
+    live: Vec<TrackHistory>,
+    ended: Vec<TrackHistory>,
+    next_number: u32,
+}
+
+impl Tracker {
+    /// A tracker without tracks.
+    #[must_use]
+    pub fn new(config: TrackConfig, taxonomy: Arc<Taxonomy>) -> Self {
+        Self { config, taxonomy, live: Vec::new(), ended: Vec::new(), next_number: 0 }
+    }
+
+    /// Takes the detections of sweep number `sweep`, which must rise from call to call.
+    pub fn step(&mut self, sweep: usize, stamp_ns: i64, world_from_ego: &Pose, detections: Vec<Candidate>) {
+        for track in &mut self.live {
+            track.predict(stamp_ns, &self.taxonomy);
+        }
+        let high: Vec<bool> = detections.iter().map(|d| d.score >= self.config.high_score).collect();
+        let mut open: Vec<Option<Candidate>> = detections.into_iter().map(Some).collect();
+        let mut hit = vec![false; self.live.len()];
+        for sure in [true, false] {
+            let usable: Vec<usize> = (0..open.len()).filter(|i| high[*i] == sure).collect();
+            self.associate(sweep, world_from_ego, &usable, &mut open, &mut hit);
+        }
+        self.end_unseen(stamp_ns);
+        for candidate in open.into_iter().flatten().filter(|candidate| candidate.score >= self.config.birth_score) {
+            self.live.push(TrackHistory::born(self.next_number, sweep, stamp_ns, world_from_ego, candidate, &self.taxonomy));
+            self.next_number += 1;
+        }
+    }
+
+    fn associate(
+        &mut self,
+        sweep: usize,
+        world_from_ego: &Pose,
+        usable: &[usize],
+        open: &mut [Option<Candidate>],
+        hit: &mut [bool],
+    ) {
+        let mut edges = Vec::new();
+        for (track_index, track) in self.live.iter().enumerate().filter(|(index, _)| !hit[*index]) {
+            for index in usable {
+                let Some(candidate) = &open[*index] else { continue };
+                if let Some(cost) = self.cost(track, candidate, world_from_ego) {
+                    edges.push(assign::Edge { left: track_index, right: *index, cost });
+                }
+            }
+        }
+        for (track_index, index) in assign::assign(&edges) {
+            if let Some(candidate) = open[index].take() {
+                hit[track_index] = true;
+                self.live[track_index].update(sweep, world_from_ego, candidate, &self.taxonomy);
+            }
+        }
+    }
+
+    /// Squared distance in standard deviations, plus what speaks against it; `None` outside the gate.
+    fn cost(&self, track: &TrackHistory, candidate: &Candidate, world_from_ego: &Pose) -> Option<f64> {
+        let [px, py] = track.kalman.position_m;
+        let rough = world_xy(world_from_ego, &candidate.ego_from_box);
+        // Cheap test first: no completed centre lies farther from another than half a lorry.
+        if (rough[0] - px).abs() > 12.0 || (rough[1] - py).abs() > 12.0 {
+            return None;
+        }
+        let kind = Kind::of(self.taxonomy.get(track.class));
+        let other = Kind::of(self.taxonomy.get(candidate.class));
+        let center = track.measure(candidate, world_from_ego);
+        let distance = (center[0] - px).hypot(center[1] - py);
+        let sigma = track.kalman.sigma_m();
+        let limit = if kind == Kind::Vehicle { self.config.vehicle_gate_m } else { self.config.person_gate_m };
+        if distance > limit.min(0.6 + 3.0 * sigma) {
+            return None;
+        }
+        let stranger = if kind.same_group(other) { 0.0 } else { 3.0 };
+        let height = (candidate.shape.bottom_top_m[1] - track.size_lwh_m[2]).abs();
+        Some((distance / (0.3 + sigma)).powi(2) + stranger + height)
+    }
+
+    fn end_unseen(&mut self, stamp_ns: i64) {
+        let config = &self.config;
+        let (kept, ended): (Vec<_>, Vec<_>) = self.live.drain(..).partition(|track| {
+            let unseen_s = (stamp_ns - track.seen_ns) as f64 / NS_PER_S as f64;
+            unseen_s <= if track.confirmed(config.confirm_hits) { config.max_coast_s } else { config.tentative_coast_s }
+        });
+        self.live = kept;
+        self.ended.extend(ended.into_iter().filter(|track| track.confirmed(config.confirm_hits)));
+    }
+
+    /// The confirmed tracks that are alive.
+    pub fn confirmed(&self) -> impl Iterator<Item = &TrackHistory> {
+        self.live.iter().filter(|track| track.confirmed(self.config.confirm_hits))
+    }
+
+    /// Every track that was ever confirmed, in order of birth, with the hits from before it was.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<TrackHistory> {
+        let hits = self.config.confirm_hits;
+        self.ended.extend(self.live.drain(..).filter(|track| track.confirmed(hits)));
+        self.ended.sort_by_key(|track| track.number);
+        self.ended
+    }
+}
+
+impl TrackHistory {
+    fn born(number: u32, sweep: usize, stamp_ns: i64, world_from_ego: &Pose, candidate: Candidate, taxonomy: &Taxonomy) -> Self {
+        let kind = Kind::of(taxonomy.get(candidate.class));
+        let world = candidate.ego_from_box.transformed(world_from_ego);
+        let mut track = Self {
+            number,
+            observations: Vec::new(),
+            kalman: Kalman::at([world.center_m.x, world.center_m.y], kalman::Motion::of(kind)),
+            stamp_ns,
+            class: candidate.class,
+            yaw_world_rad: world.yaw_rad(),
+            kind,
+            size_lwh_m: taxonomy.get(candidate.class).prior_lwh_m,
+            votes: vec![0.0; candidate.votes.len()],
+            seen_ns: stamp_ns,
+        };
+        track.keep(sweep, candidate, taxonomy);
+        track
+    }
+
+    /// Whether it has had enough hits to be shown.
+    #[must_use]
+    pub fn confirmed(&self, hits: u32) -> bool {
+        self.observations.len() >= hits as usize
+    }
+
+    fn predict(&mut self, stamp_ns: i64, taxonomy: &Taxonomy) {
+        let seconds = ((stamp_ns - self.stamp_ns) as f64 / NS_PER_S as f64).clamp(0.0, 5.0);
+        self.kalman.predict(seconds, kalman::Motion::of(Kind::of(taxonomy.get(self.class))));
+        self.stamp_ns = stamp_ns;
+    }
+
+    /// Where the candidate would stand if it had this track's class and size.
+    fn measure(&self, candidate: &Candidate, world_from_ego: &Pose) -> [f64; 2] {
+        world_xy(world_from_ego, &self.completed(candidate))
+    }
+
+    fn completed(&self, candidate: &Candidate) -> Cuboid {
+        match candidate.votes.get(usize::from(self.class.0)) {
+            Some(vote) if vote.logit > IMPOSSIBLE => {
+                candidate.shape.complete(self.size_lwh_m, vote.turned, anchor(self.kind, candidate.lidar_xy))
+            },
+            _ => candidate.ego_from_box,
+        }
+    }
+
+    fn update(&mut self, sweep: usize, world_from_ego: &Pose, candidate: Candidate, taxonomy: &Taxonomy) {
+        let world = self.completed(&candidate).transformed(world_from_ego);
+        // Few points leave the sides uncertain.
+        let sigma_m = 0.15 + 1.0 / f64::from(candidate.shape.num_points.max(1)).sqrt();
+        self.kalman.update([world.center_m.x, world.center_m.y], sigma_m);
+        self.yaw_world_rad = world.yaw_rad();
+        self.seen_ns = self.stamp_ns;
+        self.keep(sweep, candidate, taxonomy);
+    }
+
+    fn keep(&mut self, sweep: usize, candidate: Candidate, taxonomy: &Taxonomy) {
+        for (sum, vote) in self.votes.iter_mut().zip(&candidate.votes) {
+            // Older votes fade, so that a better view can change the class.
+            *sum = 0.9 * *sum + vote.logit;
+        }
+        let best = (0..self.votes.len()).max_by(|a, b| self.votes[*a].total_cmp(&self.votes[*b]).then(b.cmp(a)));
+        self.class = ClassId(best.unwrap_or(0) as u16);
+        let class = taxonomy.get(self.class);
+        self.kind = Kind::of(class);
+        let seen = candidate.shape.extents_m();
+        let longest = seen[0].max(seen[1]).min(class.max_lwh_m[0]);
+        self.size_lwh_m = [class.prior_lwh_m[0].max(longest), class.prior_lwh_m[1], candidate.shape.bottom_top_m[1].max(0.5)];
+        self.observations.push(Observation { sweep, candidate });
+    }
+
+    /// The whole object at the time of the state, world frame.
+    #[must_use]
+    pub fn world_from_box(&self) -> Option<Cuboid> {
+        let last = self.observations.last()?;
+        let mut cuboid = last.candidate.ego_from_box;
+        cuboid.size_lwh_m = self.size_lwh_m.into();
+        let [x, y] = self.kalman.position_m;
+        Some(Cuboid::upright([x, y, 0.0].into(), cuboid.size_lwh_m, self.yaw_world_rad))
+    }
+
+    /// Number of the sweep of the last hit.
+    #[must_use]
+    pub fn last_sweep(&self) -> Option<usize> {
+        self.observations.last().map(|observation| observation.sweep)
+    }
+}
+
+fn world_xy(world_from_ego: &Pose, ego_from_box: &Cuboid) -> [f64; 2] {
+    let center = world_from_ego * nalgebra::Point3::from(ego_from_box.center_m);
+    [center.x, center.y]
+}
+
+#[cfg(test)]
+mod tests;

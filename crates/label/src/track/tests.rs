@@ -1,0 +1,83 @@
+//! Promises of the tracker.
+
+use super::*;
+use crate::classify::Vote;
+use crate::fit::{FitConfig, fit_box};
+
+fn taxonomy() -> Arc<Taxonomy> {
+    Arc::new(Taxonomy::from_toml(include_str!("../../../../configs/taxonomy.toml")).unwrap())
+}
+
+/// A car seen as two faces, centre at x, y in the ego frame.
+fn car(x: f64, y: f64, taxonomy: &Taxonomy) -> Candidate {
+    let mut points: Vec<[f32; 3]> = Vec::new();
+    for step in 0..30 {
+        let share = f64::from(step) / 29.0 - 0.5;
+        for z in [0.3, 1.5] {
+            points.push([(x + 4.5 * share) as f32, (y - 0.9 * y.signum()) as f32, z]);
+            points.push([(x - 2.25 * x.signum()) as f32, (y + 1.8 * share) as f32, z]);
+        }
+    }
+    let members: Vec<u32> = (0..points.len() as u32).collect();
+    let heights: Vec<f32> = points.iter().map(|p| p[2]).collect();
+    let shape = fit_box(&points, &heights, &members, [0.0; 2], &FitConfig::default()).unwrap();
+    let class = taxonomy.find("car").unwrap();
+    let turned = shape.extents_m()[1] > shape.extents_m()[0];
+    let ego_from_box = shape.complete([4.5, 1.8, 1.5], turned, [0.0; 2]);
+    let votes = (0..4).map(|id| Vote { class: ClassId(id), logit: if id == class.0 { 2.0 } else { -3.0 }, turned }).collect();
+    Candidate { shape, votes, class, score: 0.88, ego_from_box, lidar_xy: [0.0; 2], stamp_ns: 0 }
+}
+
+const STEP_NS: i64 = NS_PER_S / 10;
+
+#[test]
+fn a_parked_car_has_no_speed_though_the_vehicle_drives_past_it() {
+    let taxonomy = taxonomy();
+    let mut tracker = Tracker::new(TrackConfig::default(), taxonomy.clone());
+    for sweep in 0..20 {
+        let ego_x = sweep as f64;
+        let pose = Pose::translation(ego_x, 0.0, 0.0);
+        tracker.step(sweep, sweep as i64 * STEP_NS, &pose, vec![car(30.0 - ego_x, 4.0, &taxonomy)]);
+    }
+    let tracks = tracker.finish();
+    assert_eq!(tracks.len(), 1);
+    assert_eq!(tracks[0].observations.len(), 20);
+    assert!(tracks[0].kalman.speed_mps() < 0.5, "{:?}", tracks[0].kalman);
+}
+
+#[test]
+fn two_cars_that_pass_each_other_keep_their_numbers() {
+    let taxonomy = taxonomy();
+    let mut tracker = Tracker::new(TrackConfig::default(), taxonomy.clone());
+    for sweep in 0..30 {
+        let along = 1.2 * sweep as f64;
+        let cars = vec![car(10.0 + along, 3.0, &taxonomy), car(46.0 - along, 6.5, &taxonomy)];
+        tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), cars);
+    }
+    let tracks = tracker.finish();
+    assert_eq!(tracks.len(), 2);
+    assert!(tracks[0].kalman.velocity_mps[0] > 9.0 && tracks[1].kalman.velocity_mps[0] < -9.0);
+}
+
+#[test]
+fn a_track_coasts_through_a_short_gap_and_ends_after_a_long_one() {
+    let taxonomy = taxonomy();
+    let mut tracker = Tracker::new(TrackConfig::default(), taxonomy.clone());
+    for sweep in 0..40 {
+        let seen = sweep < 6 || (9..15).contains(&sweep) || sweep >= 30;
+        let cars = if seen { vec![car(20.0, 3.0, &taxonomy)] } else { vec![] };
+        tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), cars);
+    }
+    let tracks = tracker.finish();
+    assert_eq!(tracks.iter().map(|t| (t.number, t.observations.len())).collect::<Vec<_>>(), vec![(0, 12), (1, 10)]);
+}
+
+#[test]
+fn two_hits_are_no_track() {
+    let taxonomy = taxonomy();
+    let mut tracker = Tracker::new(TrackConfig::default(), taxonomy.clone());
+    for sweep in 0..2 {
+        tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), vec![car(20.0, 3.0, &taxonomy)]);
+    }
+    assert!(tracker.finish().is_empty());
+}

@@ -1,0 +1,333 @@
+//! One clip: from frames in canonical order to rows.
+//!
+//! A [`ClipBuilder`] is a pure function of the clip's frames and of the calibration known before it. The synchroniser, the tracker and
+//! the world's origin start anew with each clip, so that a worker that restarts in the middle of a drive writes the same bytes as one
+//! that never stopped. The price is small and known: a set of frames that straddles the bound between two clips is two partial
+//! samples, and an object that is seen across it has one track in each clip.
+//!
+//! ```text
+//! transform ──▶ rig, poses
+//! camera ─────▶ row ─────────────┐
+//! lidar ──▶ to ego ▸ deskew ▸ row ┴▶ matcher ▸ sample ▸ labeler
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use boxwright_label::{ClipLabeler, LabelConfig, SweepInput};
+use boxwright_model::time::NS_PER_MS;
+use boxwright_model::{
+    CameraImage, ClipId, DropReason, Finding, FrameHeader, LidarSweep, PointCloud, Pose, Sample, SceneFrame, SceneImage, SensorFrame,
+    SensorKind, Severity, StampedPose, Taxonomy,
+};
+use boxwright_timesync::approximate::ApproximateError;
+use boxwright_timesync::{MatchEvent, MatchFrame, Matcher, MatcherConfig, MotionConfig, PoseTrack, TransformError, deskew};
+
+use crate::rig::{Rig, SensorCalibration};
+use crate::writer::Row;
+
+/// What every clip of a run is built with.
+#[derive(Clone, Debug)]
+pub(crate) struct ClipSettings {
+    pub(crate) sync: MatcherConfig,
+    pub(crate) motion: MotionConfig,
+    pub(crate) label: LabelConfig,
+    pub(crate) taxonomy: Arc<Taxonomy>,
+    /// Whether scenes are made for a viewer.
+    pub(crate) scenes: bool,
+}
+
+/// What leaves the builder, in order.
+#[derive(Debug)]
+pub(crate) enum ClipOutput {
+    /// A row to store.
+    Row(Row),
+    /// A sample to show.
+    Scene(Box<SceneFrame>),
+    /// A frame that is in no sample.
+    Dropped(DropReason),
+}
+
+/// Numbers of one clip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClipCounts {
+    pub(crate) samples: u64,
+    pub(crate) partial_samples: u64,
+    pub(crate) sweeps: u64,
+    pub(crate) boxes: u64,
+    pub(crate) tracks: u64,
+    pub(crate) findings: u64,
+}
+
+/// How far event time must have passed a sweep before it is deskewed. Half a sweep at 10 Hz after its stamp the last point was
+/// measured, a whole one where the stamp is the sweep's start; half a sweep more brings the next pose even at 20 Hz.
+const POSE_WAIT_NS: i64 = 150 * NS_PER_MS;
+
+/// A sweep in the ego frame whose deskew waits for poses after it.
+struct PendingSweep {
+    token: u64,
+    header: FrameHeader,
+    points: PointCloud,
+    lidar_origin_ego_m: [f64; 3],
+}
+
+/// A sweep as it is stored, kept until its sample is decided.
+struct ReadySweep {
+    stamp_ns: i64,
+    points: Arc<PointCloud>,
+    lidar_origin_ego_m: [f64; 3],
+}
+
+/// Builds one clip of one vehicle.
+pub(crate) struct ClipBuilder {
+    scenes: bool,
+    first_stamp_ns: Option<i64>,
+    next_token: u64,
+    matcher: Matcher,
+    poses: PoseTrack,
+    /// In canonical order. Bounded: a sweep leaves as soon as event time has passed it by [`POSE_WAIT_NS`].
+    pending: VecDeque<PendingSweep>,
+    /// Bounded by the matcher's queue: a token leaves with its sample or as unmatched.
+    ready: BTreeMap<u64, ReadySweep>,
+    /// Samples that wait for their sweep to be deskewed.
+    samples: VecDeque<(Sample, Vec<(Arc<str>, u64)>)>,
+    /// Only kept for a viewer; bounded like `ready`.
+    images: BTreeMap<u64, SceneImage>,
+    labeler: ClipLabeler,
+    written_calibration: BTreeMap<Arc<str>, SensorCalibration>,
+    unplaced: BTreeSet<Arc<str>>,
+    counts: ClipCounts,
+}
+
+impl ClipBuilder {
+    pub(crate) fn new(settings: &ClipSettings, vehicle: Arc<str>, clip: ClipId) -> Result<Self, ApproximateError> {
+        Ok(Self {
+            matcher: Matcher::new(&settings.sync, vehicle)?,
+            scenes: settings.scenes,
+            first_stamp_ns: None,
+            next_token: 0,
+            poses: PoseTrack::new(&settings.motion),
+            pending: VecDeque::new(),
+            ready: BTreeMap::new(),
+            samples: VecDeque::new(),
+            images: BTreeMap::new(),
+            labeler: ClipLabeler::new(&settings.label, settings.taxonomy.clone(), clip),
+            written_calibration: BTreeMap::new(),
+            unplaced: BTreeSet::new(),
+            counts: ClipCounts::default(),
+        })
+    }
+
+    /// Whether this is the first time in the clip that a sensor is found without a place.
+    pub(crate) fn first_time_unplaced(&mut self, sensor: &Arc<str>) -> bool {
+        let first = self.unplaced.insert(sensor.clone());
+        self.counts.findings += u64::from(first);
+        first
+    }
+
+    /// Takes the next frame in canonical order.
+    pub(crate) fn frame(
+        &mut self,
+        rig: &mut Rig,
+        header: FrameHeader,
+        frame: SensorFrame,
+        out: &mut Vec<ClipOutput>,
+    ) -> Result<(), TransformError> {
+        let now_ns = header.stamp_ns;
+        self.first_stamp_ns.get_or_insert(now_ns);
+        self.finish_pending(rig, Some(now_ns), out);
+        match frame {
+            SensorFrame::Transforms(edges) => {
+                if let Some(pose) = rig.apply_transforms(&edges)? {
+                    self.pose(pose, out);
+                }
+            }
+            SensorFrame::Calibration { frame_id, model } => rig.apply_calibration(&header.sensor, &frame_id, model),
+            SensorFrame::Lidar(sweep) if sweep.points.is_empty() => out.push(ClipOutput::Dropped(DropReason::EmptySweep)),
+            SensorFrame::Lidar(sweep) => self.lidar(rig, header, sweep, out),
+            SensorFrame::Camera(image) => self.camera(rig, header, image, out),
+        }
+        Ok(())
+    }
+
+    /// Ends the clip: everything undecided is decided, and the labels of the whole clip leave.
+    pub(crate) fn finish(mut self, rig: &Rig, out: &mut Vec<ClipOutput>) -> ClipCounts {
+        self.finish_pending(rig, None, out);
+        let mut events = Vec::new();
+        self.matcher.finish(&mut events);
+        self.matched(events, out);
+        self.label_ready(rig, out);
+        for sensor in rig.sensors() {
+            self.write_calibration(rig, &sensor, self.first_stamp_ns.unwrap_or_default(), out);
+        }
+        let labels = self.labeler.finish();
+        self.counts.boxes += labels.boxes.len() as u64;
+        self.counts.tracks += labels.tracks.len() as u64;
+        self.counts.findings += labels.findings.len() as u64;
+        out.push(ClipOutput::Row(Row::Boxes(labels.boxes)));
+        out.push(ClipOutput::Row(Row::Tracks(labels.tracks)));
+        out.push(ClipOutput::Row(Row::Findings(labels.findings)));
+        self.counts
+    }
+
+    fn pose(&mut self, pose: StampedPose, out: &mut Vec<ClipOutput>) {
+        self.poses.push(pose);
+        out.push(ClipOutput::Row(Row::EgoPose(pose)));
+    }
+
+    fn lidar(&mut self, rig: &mut Rig, header: FrameHeader, sweep: LidarSweep, out: &mut Vec<ClipOutput>) {
+        rig.see_sensor(&header.sensor, &sweep.frame_id);
+        self.write_calibration(rig, &header.sensor, header.stamp_ns, out);
+        let placed = rig.calibration(&header.sensor).ego_from_sensor.unwrap_or_else(Pose::identity);
+        let mut points = sweep.points;
+        points.transform(&placed);
+        let token = self.match_frame(&header, out);
+        let lidar_origin_ego_m = placed.translation.vector.into();
+        self.pending.push_back(PendingSweep { token, header, points, lidar_origin_ego_m });
+        self.label_ready(rig, out);
+    }
+
+    fn camera(&mut self, rig: &mut Rig, header: FrameHeader, image: CameraImage, out: &mut Vec<ClipOutput>) {
+        rig.see_sensor(&header.sensor, &image.frame_id);
+        self.write_calibration(rig, &header.sensor, header.stamp_ns, out);
+        if self.scenes {
+            let scene = SceneImage { sensor: header.sensor.clone(), format: image.format.clone(), data: image.data.clone() };
+            self.images.insert(self.next_token, scene);
+        }
+        self.match_frame(&header, out);
+        out.push(ClipOutput::Row(Row::Camera { header, image }));
+        self.label_ready(rig, out);
+    }
+
+    /// Hands a frame to the synchroniser under a new token.
+    fn match_frame(&mut self, header: &FrameHeader, out: &mut Vec<ClipOutput>) -> u64 {
+        let token = self.next_token;
+        self.next_token += 1;
+        let mut events = Vec::new();
+        let frame = MatchFrame { sensor: header.sensor.clone(), kind: header.kind, stamp_ns: header.stamp_ns, token };
+        self.matcher.push(frame, &mut events);
+        self.matched(events, out);
+        token
+    }
+
+    fn matched(&mut self, events: Vec<MatchEvent>, out: &mut Vec<ClipOutput>) {
+        for event in events {
+            match event {
+                MatchEvent::Sample { sample, tokens } => self.samples.push_back((sample, tokens)),
+                MatchEvent::Unmatched { token, .. } => {
+                    self.images.remove(&token);
+                    self.ready.remove(&token);
+                    out.push(ClipOutput::Dropped(DropReason::Unmatched));
+                }
+            }
+        }
+    }
+
+    /// Deskews and stores the sweeps that event time has passed; all of them where `now_ns` is `None`.
+    fn finish_pending(&mut self, rig: &Rig, now_ns: Option<i64>, out: &mut Vec<ClipOutput>) {
+        let mut any = false;
+        while let Some(sweep) = self.pending.front() {
+            if now_ns.is_some_and(|now_ns| sweep.header.stamp_ns.saturating_add(POSE_WAIT_NS) > now_ns) {
+                break;
+            }
+            let Some(sweep) = self.pending.pop_front() else { break };
+            self.store_sweep(sweep, out);
+            any = true;
+        }
+        if any {
+            self.label_ready(rig, out);
+        }
+    }
+
+    fn store_sweep(&mut self, sweep: PendingSweep, out: &mut Vec<ClipOutput>) {
+        let PendingSweep { token, header, mut points, lidar_origin_ego_m } = sweep;
+        let deskewed = deskew(&mut points, header.stamp_ns, &self.poses);
+        let points = Arc::new(points);
+        self.ready.insert(token, ReadySweep { stamp_ns: header.stamp_ns, points: points.clone(), lidar_origin_ego_m });
+        out.push(ClipOutput::Row(Row::Lidar { header, deskewed, points }));
+    }
+
+    /// Labels the samples whose sweeps are ready, in order.
+    fn label_ready(&mut self, rig: &Rig, out: &mut Vec<ClipOutput>) {
+        while let Some((_, tokens)) = self.samples.front() {
+            let waiting = |token: &u64| self.pending.iter().any(|sweep| sweep.token == *token);
+            if tokens.iter().any(|(_, token)| waiting(token)) {
+                return;
+            }
+            let Some((sample, tokens)) = self.samples.pop_front() else { return };
+            self.label(rig, sample, &tokens, out);
+        }
+    }
+
+    fn label(&mut self, rig: &Rig, sample: Sample, tokens: &[(Arc<str>, u64)], out: &mut Vec<ClipOutput>) {
+        self.counts.samples += 1;
+        self.counts.partial_samples += u64::from(!sample.missing.is_empty());
+        let world_from_ego = self.poses.at(sample.stamp_ns).map(|at| at.world_from_ego);
+        let sweeps: Vec<ReadySweep> = tokens.iter().filter_map(|(_, token)| self.ready.remove(token)).collect();
+        let images: Vec<SceneImage> = tokens.iter().filter_map(|(_, token)| self.images.remove(token)).collect();
+        let mut boxes = Vec::new();
+        let merged = self.merge(sample.stamp_ns, world_from_ego, sweeps);
+        if let Some(sweep) = &merged {
+            let input = SweepInput {
+                sample_id: sample.sample_id.clone(),
+                stamp_ns: sample.stamp_ns,
+                points: &sweep.points,
+                world_from_ego,
+                lidar_origin_ego_m: sweep.lidar_origin_ego_m,
+            };
+            boxes = self.labeler.sweep(&input).boxes;
+            self.counts.sweeps += 1;
+        }
+        if self.scenes {
+            out.push(ClipOutput::Scene(Box::new(SceneFrame {
+                index: self.counts.samples as i64 - 1,
+                stamp_ns: sample.stamp_ns,
+                world_from_ego,
+                points: merged.map(|sweep| sweep.points).unwrap_or_default(),
+                images,
+                cameras: Arc::new(rig.scene_cameras()),
+                boxes,
+            })));
+        }
+        out.push(ClipOutput::Row(Row::Sample(sample)));
+    }
+
+    /// The sweeps of one sample as one cloud in the ego frame at the sample's time. The reference sweep comes first.
+    fn merge(&self, stamp_ns: i64, world_from_ego: Option<Pose>, mut sweeps: Vec<ReadySweep>) -> Option<ReadySweep> {
+        sweeps.sort_by_key(|sweep| sweep.stamp_ns != stamp_ns);
+        let mut sweeps = sweeps.into_iter();
+        let mut merged = sweeps.next()?;
+        for other in sweeps {
+            let mut points = PointCloud::clone(&other.points);
+            let other_pose = self.poses.at(other.stamp_ns).map(|at| at.world_from_ego);
+            if let (Some(reference), Some(pose)) = (world_from_ego, other_pose) {
+                points.transform(&(reference.inverse() * pose));
+            }
+            Arc::make_mut(&mut merged.points).append(&points);
+        }
+        Some(merged)
+    }
+
+    /// Stores a sensor's calibration the first time the clip needs it and whenever it has changed.
+    fn write_calibration(&mut self, rig: &Rig, sensor: &Arc<str>, stamp_ns: i64, out: &mut Vec<ClipOutput>) {
+        let calibration = rig.calibration(sensor);
+        if self.written_calibration.get(sensor) == Some(&calibration) {
+            return;
+        }
+        self.written_calibration.insert(sensor.clone(), calibration.clone());
+        out.push(ClipOutput::Row(Row::Calibration { stamp_ns, sensor: sensor.clone(), calibration }));
+    }
+}
+
+/// A finding about the rig rather than about a label.
+pub(crate) fn unplaced_sensor(header: &FrameHeader, frame_id: &str) -> Finding {
+    Finding {
+        rule: "BW-R001",
+        severity: Severity::Warning,
+        stamp_ns: header.stamp_ns,
+        track_id: None,
+        sample_id: None,
+        message: format!("no transform from the ego frame to {frame_id:?} of {}: it is taken for the ego frame itself", header.sensor),
+        values: serde_json::json!({ "sensor": &*header.sensor, "frame_id": frame_id, "kind": SensorKind::Lidar.as_str() }).to_string(),
+    }
+}

@@ -1,0 +1,511 @@
+//! The run: one thread that accounts for every message, orders it, cuts clips and commits what is durable.
+//!
+//! # Why nothing is lost or doubled
+//! 1. A message is noted in the clip that it belongs to before anything else happens to it (`Ledger`).
+//! 2. The offset committed for a partition is the lowest first offset of any clip that is not sealed yet, or the next offset where all
+//!    are sealed. So every frame of an unsealed clip is read again after a restart.
+//! 3. A frame of a clip whose manifest entry exists is skipped and counted, if the entry's offset ranges hold it; if they do not
+//!    (the clip was sealed without it), the message goes to the dead-letter topic, never silently away.
+//! 4. Two workers that seal the same clip meet at the manifest entry, which only one of them can create.
+//! 5. On the first signal the run stops reading, lets complete clips finish, commits, and leaves incomplete clips to the next run: a
+//!    clip that was sealed half would lose its other half. Vehicles whose partitions are all at their end and silent have nothing more
+//!    to come, so their last clip is sealed too. A second signal ends the process at once; nothing that was committed depends on it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use boxwright_model::{ClipId, DropReason, Taxonomy};
+use boxwright_review::LiveView;
+use boxwright_shard::{Dataset, ShardError};
+use boxwright_source::{PartitionId, Record, Rejected, Source, SourceError, SourceEvent};
+use boxwright_timesync::order::OrderEvent;
+
+use crate::clip::ClipSettings;
+use crate::config::{Config, ConfigError};
+use crate::lane::{self, Lane, LaneCommand, LaneContext, LaneReport, LiveLane};
+use crate::report::{Progress, Report, ViewReport};
+use crate::writer::entry_of;
+use ledger::Ledger;
+use vehicle::Vehicle;
+
+mod ledger;
+mod vehicle;
+
+/// How long the source may wait for a message before the run looks at its other duties.
+const POLL: Duration = Duration::from_millis(50);
+/// Commits are bundled: at most this much work is done again after a crash beyond what open clips demand.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// Reports that may wait for the run thread. They are small; the bound only has to cover what lanes produce while the run thread is
+/// handing over one command, and a full queue makes a lane wait, which is safe because the run thread always drains before it sends.
+const REPORT_QUEUE: usize = 1024;
+/// How long the live viewer may take to show what it has when the run is over.
+const VIEW_FINISH: Duration = Duration::from_secs(5);
+
+/// How a run is stopped from outside.
+#[derive(Debug, Default)]
+pub struct StopSignal {
+    drain: AtomicBool,
+}
+
+impl StopSignal {
+    /// Asks the run to stop reading, finish what is complete, and return.
+    pub fn drain(&self) {
+        self.drain.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the run was asked to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.load(Ordering::SeqCst)
+    }
+}
+
+/// What a run is given.
+pub struct RunJob {
+    /// Resolved configuration.
+    pub config: Arc<Config>,
+    /// Classes.
+    pub taxonomy: Arc<Taxonomy>,
+    /// Where clips are written.
+    pub dataset: Dataset,
+    /// Live viewer, if any.
+    pub view: Option<Arc<LiveView>>,
+    /// Counters for a progress display.
+    pub progress: Arc<Progress>,
+    /// How the run is stopped.
+    pub stop: Arc<StopSignal>,
+    /// End the run, sealing everything, when nothing came for so long.
+    pub stop_when_idle: Option<Duration>,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The dataset.
+    #[error(transparent)]
+    Shard(ShardError),
+    /// The synchroniser cannot be set up as configured.
+    #[error("sync: {0}")]
+    Order(String),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// A lane ended without saying why.
+    #[error("a worker thread ended unexpectedly\nhint: this is a defect; the log has its panic message")]
+    LaneLost,
+    /// More vehicles than memory is planned for.
+    #[error(
+        "too many vehicles for one worker: expected at most {limit}, got one more ({vehicle})\nhint: raise run.max_vehicles, or start another worker of the same consumer group"
+    )]
+    TooManyVehicles {
+        /// The bound.
+        limit: usize,
+        /// The vehicle that came too much.
+        vehicle: Arc<str>,
+    },
+}
+
+/// Runs a source into a dataset until the source ends, is idle for long enough, or the run is stopped.
+///
+/// # Errors
+/// When the source, the dataset or a thread fails. What was sealed before stays sealed, and a new run goes on from there.
+pub fn run(source: &mut dyn Source, job: RunJob) -> Result<Report, PipelineError> {
+    let mut run = Run::start(source, job)?;
+    while !run.is_over() {
+        run.collect_reports()?;
+        match run.source.next_event(POLL)? {
+            Some(event) => run.event(event)?,
+            None => run.idle()?,
+        }
+        run.commit_if_due()?;
+    }
+    run.finish()
+}
+
+struct Run<'a> {
+    source: &'a mut dyn Source,
+    job: RunJob,
+    lanes: Vec<Lane>,
+    reports: Receiver<LaneReport>,
+    vehicles: BTreeMap<Arc<str>, Vehicle>,
+    /// Partitions by the number that [`Vehicle`] knows them by.
+    partitions: Vec<PartitionId>,
+    ledger: Ledger,
+    report: Report,
+    started: Instant,
+    last_event: Instant,
+    last_commit: Instant,
+    ended: bool,
+}
+
+impl<'a> Run<'a> {
+    fn start(source: &'a mut dyn Source, job: RunJob) -> Result<Self, PipelineError> {
+        let (report_sender, reports) = sync_channel(REPORT_QUEUE);
+        let settings = Arc::new(ClipSettings {
+            sync: job.config.sync.clone(),
+            motion: job.config.motion.clone(),
+            label: job.config.label.clone(),
+            taxonomy: job.taxonomy.clone(),
+            scenes: job.view.is_some(),
+        });
+        let context = LaneContext {
+            config: job.config.clone(),
+            settings,
+            dataset: job.dataset.clone(),
+            live: job.view.clone().map(|view| LiveLane { view, next_index: Arc::new(AtomicI64::new(0)) }),
+            progress: job.progress.clone(),
+            reports: report_sender,
+        };
+        let lanes = (0..lane_count(&job.config)).map(|index| lane::start(index, context.clone())).collect::<Result<_, _>>()?;
+        let now = Instant::now();
+        Ok(Self {
+            source,
+            job,
+            lanes,
+            reports,
+            vehicles: BTreeMap::new(),
+            partitions: Vec::new(),
+            ledger: Ledger::default(),
+            report: Report::default(),
+            started: now,
+            last_event: now,
+            last_commit: now,
+            ended: false,
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended || self.job.stop.is_draining()
+    }
+
+    fn event(&mut self, event: SourceEvent) -> Result<(), PipelineError> {
+        if !matches!(event, SourceEvent::Quiet(_)) {
+            self.last_event = Instant::now();
+        }
+        match event {
+            SourceEvent::Record(record) => self.record(record),
+            SourceEvent::Rejected(rejected) => self.rejected(&rejected),
+            SourceEvent::Assigned(partitions) => self.assigned(partitions),
+            SourceEvent::Revoked(partitions) => self.revoked(&partitions),
+            SourceEvent::Quiet(partition) => self.quiet(&partition),
+            SourceEvent::End => {
+                self.ended = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn record(&mut self, record: Record) -> Result<(), PipelineError> {
+        self.report.frames += 1;
+        *self.report.frames_by_kind.entry(record.header.kind.as_str()).or_default() += 1;
+        Progress::add(&self.job.progress.frames, 1);
+        let name = record.header.vehicle.clone();
+        self.ensure_vehicle(&name, &record)?;
+        let partition = self.partition_number(&record.header.position.topic, record.header.position.partition);
+        let Some(vehicle) = self.vehicles.get_mut(&name) else { return Ok(()) };
+        let mut out = Vec::new();
+        vehicle.push(partition, &self.partitions, record, &mut self.ledger, &mut out);
+        self.ordered(&name, out)
+    }
+
+    fn ensure_vehicle(&mut self, name: &Arc<str>, record: &Record) -> Result<(), PipelineError> {
+        if self.vehicles.contains_key(name) {
+            return Ok(());
+        }
+        let limit = self.job.config.run.max_vehicles;
+        if self.vehicles.len() >= limit {
+            return Err(PipelineError::TooManyVehicles { limit, vehicle: name.clone() });
+        }
+        // Labels of a later revision do not change what was consumed: revision 0 tells what is sealed.
+        let entries = self.job.dataset.entries()?.into_iter();
+        let sealed = entries.filter(|entry| entry.vehicle == *name && entry.revision == 0).collect();
+        let mut vehicle = Vehicle::new(&self.job.config, name.clone(), sealed);
+        // By contract a vehicle's messages are in the partitions of one number; those may still bring frames that must be waited for.
+        for (number, partition) in self.partitions.iter().enumerate() {
+            if partition.partition == record.header.position.partition {
+                vehicle.add_partition(number as u32);
+            }
+        }
+        self.vehicles.insert(name.clone(), vehicle);
+        Ok(())
+    }
+
+    fn partition_number(&mut self, topic: &Arc<str>, partition: i32) -> u32 {
+        let found = self.partitions.iter().position(|known| known.partition == partition && known.topic == *topic);
+        let number = found.unwrap_or_else(|| {
+            self.partitions.push(PartitionId { topic: topic.clone(), partition });
+            self.partitions.len() - 1
+        });
+        number as u32
+    }
+
+    /// Does what the order machine of a vehicle has decided.
+    fn ordered(&mut self, name: &Arc<str>, events: Vec<OrderEvent>) -> Result<(), PipelineError> {
+        for event in events {
+            let Some(vehicle) = self.vehicles.get_mut(name) else { return Ok(()) };
+            match event {
+                OrderEvent::Frame { token, clip } => {
+                    let Some(record) = vehicle.take(token) else { continue };
+                    match vehicle.sealed(clip) {
+                        Some(entry) if vehicle::covers(entry, &record) => self.report.drop_frame(DropReason::AlreadySealed),
+                        Some(_) => self.set_aside(record, clip)?,
+                        None if vehicle.is_closed(clip) => self.set_aside(record, clip)?,
+                        None => self.send(name, LaneCommand::Frame { clip, record: Box::new(record) })?,
+                    }
+                }
+                OrderEvent::Late { token, reason, store_in, .. } => {
+                    let Some(record) = vehicle.take(token) else { continue };
+                    match vehicle.sealed(store_in) {
+                        Some(entry) if vehicle::covers(entry, &record) => self.report.drop_frame(DropReason::AlreadySealed),
+                        Some(_) => self.set_aside(record, store_in)?,
+                        None if vehicle.is_closed(store_in) => self.set_aside(record, store_in)?,
+                        None => {
+                            self.report.late += 1;
+                            self.send(name, LaneCommand::Late { store_in, record: Box::new(record), reason })?;
+                        }
+                    }
+                }
+                OrderEvent::Duplicate { token } => {
+                    vehicle.duplicate(token);
+                    self.report.drop_frame(DropReason::Duplicate);
+                }
+                OrderEvent::Close { clip, idle } => {
+                    if let Some(info) = vehicle.close(clip, &idle, &self.ledger, &self.job) {
+                        self.send(name, LaneCommand::Close { vehicle: name.clone(), clip, info: Box::new(info) })?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame of a clip that was sealed without it.
+    fn set_aside(&mut self, record: Record, clip: ClipId) -> Result<(), PipelineError> {
+        let message = format!("its clip {clip} was sealed before it came");
+        self.rejected(&Rejected::from_record(record, "clip_sealed", message))
+    }
+
+    fn rejected(&mut self, rejected: &Rejected) -> Result<(), PipelineError> {
+        self.source.dead_letter(rejected)?;
+        self.ledger.pass(&rejected.position);
+        self.report.dead_letter(&rejected.reason);
+        Ok(())
+    }
+
+    fn assigned(&mut self, partitions: Vec<PartitionId>) -> Result<(), PipelineError> {
+        for partition in partitions {
+            let number = self.partition_number(&partition.topic, partition.partition);
+            for vehicle in self.vehicles.values_mut().filter(|vehicle| vehicle.reads_number(partition.partition, &self.partitions)) {
+                vehicle.add_partition(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// The partitions go to another worker: what is sealed is committed, what is open is forgotten, because the other worker reads it
+    /// again from the committed offsets.
+    fn revoked(&mut self, partitions: &[PartitionId]) -> Result<(), PipelineError> {
+        self.collect_reports()?;
+        self.commit()?;
+        let numbers: Vec<u32> = partitions.iter().map(|p| self.partition_number(&p.topic, p.partition)).collect();
+        let gone: Vec<Arc<str>> = self
+            .vehicles
+            .iter()
+            .filter(|(_, vehicle)| numbers.iter().any(|number| vehicle.reads(*number)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            self.vehicles.remove(&name);
+            self.ledger.forget_vehicle(&name);
+            self.send(&name, LaneCommand::Abandon { vehicle: name.clone() })?;
+        }
+        self.ledger.forget_partitions(partitions);
+        self.source.revocation_done();
+        Ok(())
+    }
+
+    fn quiet(&mut self, partition: &PartitionId) -> Result<(), PipelineError> {
+        let number = self.partition_number(&partition.topic, partition.partition);
+        let names: Vec<Arc<str>> = self.vehicles.keys().cloned().collect();
+        for name in names {
+            let mut out = Vec::new();
+            if let Some(vehicle) = self.vehicles.get_mut(&name) {
+                vehicle.quiet(number, &mut out);
+            }
+            self.ordered(&name, out)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing came within [`POLL`].
+    fn idle(&mut self) -> Result<(), PipelineError> {
+        if self.job.stop_when_idle.is_some_and(|limit| self.last_event.elapsed() >= limit) {
+            self.ended = true;
+            return Ok(());
+        }
+        let silence = Duration::from_secs(self.job.config.run.seal_after_silence_s);
+        let silent: Vec<Arc<str>> =
+            self.vehicles.iter().filter(|(_, vehicle)| vehicle.is_silent(silence)).map(|(name, _)| name.clone()).collect();
+        for name in silent {
+            tracing::info!(vehicle = &*name, "silent for {} s: sealing its open clips", silence.as_secs());
+            self.close_vehicle(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Lets everything that a vehicle holds leave, and closes its clips.
+    fn close_vehicle(&mut self, name: &Arc<str>) -> Result<(), PipelineError> {
+        let mut out = Vec::new();
+        if let Some(vehicle) = self.vehicles.get_mut(name) {
+            if self.is_over() {
+                vehicle.finish(&mut out);
+            } else {
+                vehicle.close_silent(&mut out);
+            }
+        }
+        self.ordered(name, out)
+    }
+
+    /// Hands a command to the vehicle's lane. Waits while the lane is busy, which is how a slow disk slows the source; meanwhile the
+    /// lanes' reports are taken, so that no lane waits for this thread.
+    fn send(&mut self, vehicle: &Arc<str>, mut command: LaneCommand) -> Result<(), PipelineError> {
+        let lane = lane_of(vehicle, self.lanes.len());
+        loop {
+            match self.lanes[lane].commands.try_send(command) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(back)) => {
+                    command = back;
+                    self.wait_for_report(Duration::from_millis(2))?;
+                }
+                Err(TrySendError::Disconnected(_)) => {
+                    self.collect_reports()?;
+                    return Err(PipelineError::LaneLost);
+                }
+            }
+        }
+    }
+
+    fn wait_for_report(&mut self, limit: Duration) -> Result<(), PipelineError> {
+        match self.reports.recv_timeout(limit) {
+            Ok(report) => self.lane_report(report),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn collect_reports(&mut self) -> Result<(), PipelineError> {
+        loop {
+            match self.reports.try_recv() {
+                Ok(report) => self.lane_report(report)?,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    fn lane_report(&mut self, report: LaneReport) -> Result<(), PipelineError> {
+        match report {
+            LaneReport::Rejected(rejected) => {
+                self.source.dead_letter(&rejected)?;
+                self.report.dead_letter(&rejected.reason);
+            }
+            LaneReport::Dropped(reason) => self.report.drop_frame(reason),
+            LaneReport::Counted(counts) => {
+                self.report.samples += counts.samples;
+                self.report.partial_samples += counts.partial_samples;
+                self.report.sweeps += counts.sweeps;
+                self.report.boxes += counts.boxes;
+                self.report.tracks += counts.tracks;
+                self.report.findings += counts.findings;
+            }
+            LaneReport::Sealed { vehicle, clip, outcome } => {
+                let (entry, ours) = entry_of(&outcome);
+                if ours {
+                    self.report.clips += 1;
+                    self.report.shards += entry.files.len() as u64;
+                    self.report.bytes += entry.files.iter().map(|file| file.bytes).sum::<u64>();
+                    Progress::add(&self.job.progress.clips, 1);
+                } else {
+                    self.report.clips_already_sealed += 1;
+                }
+                self.ledger.sealed(&vehicle, clip);
+                if let Some(vehicle) = self.vehicles.get_mut(&vehicle) {
+                    vehicle.seal_done(entry.clone());
+                }
+            }
+            LaneReport::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn commit_if_due(&mut self) -> Result<(), PipelineError> {
+        if self.last_commit.elapsed() >= COMMIT_EVERY { self.commit() } else { Ok(()) }
+    }
+
+    fn commit(&mut self) -> Result<(), PipelineError> {
+        self.last_commit = Instant::now();
+        let offsets = self.ledger.uncommitted();
+        if !offsets.is_empty() {
+            self.source.commit(&offsets)?;
+            self.ledger.committed(&offsets);
+        }
+        Ok(())
+    }
+
+    /// Ends the run: closes what is complete, waits for every lane, commits.
+    fn finish(mut self) -> Result<Report, PipelineError> {
+        let complete: Vec<Arc<str>> = self
+            .vehicles
+            .iter()
+            .filter(|(_, vehicle)| self.ended || vehicle.has_nothing_to_come())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in complete {
+            self.close_vehicle(&name)?;
+        }
+        self.report.clips_left_open = self.vehicles.values().map(Vehicle::open_clips).sum::<usize>() as u64;
+        self.join_lanes()?;
+        self.commit()?;
+        self.report.forced_out_of_order = self.vehicles.values().map(Vehicle::forced).sum();
+        // The lanes have ended and given their shares back, so the view is ours alone.
+        if let Some(view) = self.job.view.take().and_then(Arc::into_inner) {
+            let stats = view.finish(VIEW_FINISH).stats;
+            self.report.view = Some(ViewReport { shown: stats.shown, dropped: stats.dropped });
+        }
+        self.report.seconds = self.started.elapsed().as_secs_f64();
+        if self.report.seconds > 0.0 {
+            self.report.sweeps_per_s = self.report.sweeps as f64 / self.report.seconds;
+        }
+        Ok(self.report)
+    }
+
+    fn join_lanes(&mut self) -> Result<(), PipelineError> {
+        let threads: Vec<_> = std::mem::take(&mut self.lanes).into_iter().map(|lane| lane.thread).collect();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            self.wait_for_report(Duration::from_millis(10))?;
+        }
+        self.collect_reports()?;
+        let panicked = threads.into_iter().map(std::thread::JoinHandle::join).filter(Result::is_err).count();
+        if panicked > 0 { Err(PipelineError::LaneLost) } else { Ok(()) }
+    }
+}
+
+fn lane_count(config: &Config) -> usize {
+    match config.run.lanes {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        lanes => lanes,
+    }
+}
+
+/// A vehicle's lane: FNV-1a of its name, so that it is the same in every run.
+fn lane_of(vehicle: &str, lanes: usize) -> usize {
+    let hash = vehicle.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (hash % lanes.max(1) as u64) as usize
+}

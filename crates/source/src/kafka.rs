@@ -1,0 +1,49 @@
+//! Kafka: the consumer that feeds the pipeline, the producer that replays recordings, and the topics both need.
+//!
+//! Read in this order: [`KafkaConfig`] (what can be set, and how it becomes librdkafka options) → [`KafkaSource`] (consumer) →
+//! [`KafkaSink`] (producer) → [`replay`](replay()) → [`topics`].
+//!
+//! # Contract
+//! One topic per sensor kind, `<prefix>.<kind>`, with equal partition counts; the key is the vehicle; partitions are chosen by murmur2 as
+//! Java clients do and shared between consumers by range, so that the partitions of one number, and with them all sensors of a vehicle,
+//! belong to one consumer. Everything that orders a message stands in its headers.
+//!
+//! # Threads and memory of a consumer
+//! ```text
+//! broker ─▶ librdkafka (prefetches at most PREFETCH_KBYTES a partition)
+//!             ─▶ thread `kafka` (polls, parses headers) ─▶ event queue (queue_bytes) ─▶ next_event() on the pipeline's thread
+//! ```
+//! When the event queue is full the Kafka thread leaves records where they are and goes on polling for group duties only, so that
+//! librdkafka stops fetching, the broker keeps the data, and the group does not think that the consumer is dead.
+//!
+//! # Commit
+//! Offsets are committed only by [`Source::commit`](crate::Source::commit), synchronously; librdkafka's automatic commit is off and
+//! cannot be switched on.
+
+pub use config::KafkaConfig;
+pub use replay::{ReplayProgress, ReplayReport, ReplaySpeed, replay};
+pub use sink::{Delivered, KafkaSink};
+pub use source::KafkaSource;
+
+mod config;
+
+mod client;
+
+mod source;
+
+mod poll;
+
+mod rebalance;
+
+mod queue;
+
+mod dead_letter;
+
+mod sink;
+
+mod replay;
+
+pub mod topics;
+
+#[cfg(all(test, feature = "embedded-broker"))]
+mod tests;

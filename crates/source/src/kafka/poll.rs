@@ -1,0 +1,249 @@
+//! The Kafka thread: polls, turns messages into events, and says when a partition is quiet.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use boxwright_model::SourcePosition;
+use bytes::Bytes;
+use rdkafka::consumer::Consumer;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+
+use super::KafkaConfig;
+use super::client::{explain, failed, is_hopeless};
+use super::rebalance::{LaneChange, SourceConsumer, SourceContext};
+use crate::error::SourceError;
+use crate::record::{PartitionId, Record, Rejected, SourceEvent, parse_headers, reason};
+
+/// Longest sleep: bounds how late a partition is called quiet. Messages and group events wake the thread at once.
+const NAP: Duration = Duration::from_millis(50);
+/// Messages taken from one partition before the next has its turn: small, so that no sensor starves another.
+const TURN: usize = 16;
+/// Group events served in one round.
+const GROUP_TURN: usize = 16;
+/// How often a broker that went away is looked for.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How long one such look may take; the thread does nothing else meanwhile, but there is nothing else to do.
+const PROBE: Duration = Duration::from_millis(500);
+
+/// One assigned partition.
+struct Lane {
+    partition: PartitionId,
+    queue: PartitionQueue<SourceContext>,
+    /// The last thing that came was the end of the partition.
+    at_end: bool,
+    /// Nothing is waiting in the client.
+    is_drained: bool,
+    last_message: Instant,
+    quiet_told: bool,
+}
+
+/// See the module.
+pub(crate) struct Poller {
+    consumer: Arc<SourceConsumer>,
+    context: Arc<SourceContext>,
+    config: KafkaConfig,
+    lanes: Vec<Lane>,
+    down_since: Option<Instant>,
+    last_probe: Instant,
+    is_broken: bool,
+}
+
+impl Poller {
+    pub(crate) fn new(consumer: Arc<SourceConsumer>, config: KafkaConfig) -> Self {
+        let context = consumer.context().clone();
+        Self { consumer, context, config, lanes: Vec::new(), down_since: None, last_probe: Instant::now(), is_broken: false }
+    }
+
+    /// Runs until the source is dropped or cannot go on. The consumer leaves its group at the end.
+    pub(crate) fn run(mut self) {
+        self.context.set_thread(std::thread::current());
+        while !self.context.is_closing() && !self.is_broken {
+            self.serve_group();
+            self.change_lanes();
+            let moved = self.read_lanes();
+            self.tell_quiet();
+            self.look_for_broker();
+            if !moved {
+                std::thread::park_timeout(NAP);
+            }
+        }
+        // Their handles hold the consumer: it can only be closed without them.
+        self.lanes.clear();
+        drop(self.context.take_lane_changes());
+    }
+
+    /// Rebalances, log lines and errors; also tells the group that this consumer is alive, however full the event queue is.
+    fn serve_group(&mut self) {
+        for _ in 0..GROUP_TURN {
+            let limit_bytes = self.config.max_message_bytes;
+            let polled = self.consumer.poll(Duration::ZERO);
+            match polled.map(|result| result.map(|message| event(message.topic().into(), &message, limit_bytes))) {
+                Some(Ok(event)) => self.context.queue.push(event),
+                Some(Err(error)) => self.trouble(&error),
+                None => {}
+            }
+        }
+    }
+
+    fn change_lanes(&mut self) {
+        for change in self.context.take_lane_changes() {
+            match change {
+                LaneChange::Add(partition, queue) => {
+                    self.lanes.retain(|lane| lane.partition != partition);
+                    let last_message = Instant::now();
+                    self.lanes.push(Lane { partition, queue, at_end: false, is_drained: false, last_message, quiet_told: false });
+                }
+                LaneChange::Remove(partitions) => self.lanes.retain(|lane| !partitions.contains(&lane.partition)),
+            }
+        }
+    }
+
+    /// Takes messages while there is room. Where there is none they stay in the client, which stops fetching when it has enough.
+    fn read_lanes(&mut self) -> bool {
+        let mut lanes = std::mem::take(&mut self.lanes);
+        let mut moved = false;
+        for lane in &mut lanes {
+            moved |= self.read_lane(lane);
+        }
+        self.lanes = lanes;
+        moved
+    }
+
+    fn read_lane(&mut self, lane: &mut Lane) -> bool {
+        let mut moved = false;
+        for _ in 0..TURN {
+            lane.is_drained = false;
+            if !self.context.queue.has_room() {
+                self.context.starved.store(true, Ordering::SeqCst);
+                // The pipeline may have made room between the two lines above, and would not wake us for it.
+                return moved || self.context.queue.has_room();
+            }
+            match lane.queue.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    self.context.queue.push(event(lane.partition.topic.clone(), &message, self.config.max_message_bytes));
+                    (lane.at_end, lane.quiet_told, lane.last_message) = (false, false, Instant::now());
+                    self.down_since = None;
+                    moved = true;
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => lane.at_end = true,
+                Some(Err(error)) => self.trouble(&error),
+                None => {
+                    lane.is_drained = true;
+                    return moved;
+                }
+            }
+        }
+        true
+    }
+
+    fn tell_quiet(&mut self) {
+        let after = self.config.quiet_after();
+        for lane in &mut self.lanes {
+            if lane.at_end && lane.is_drained && !lane.quiet_told && lane.last_message.elapsed() >= after {
+                lane.quiet_told = true;
+                self.context.queue.push(SourceEvent::Quiet(lane.partition.clone()));
+            }
+        }
+    }
+
+    /// What an error of the client means for us: most are news of a connection that librdkafka mends by itself.
+    fn trouble(&mut self, error: &KafkaError) {
+        match error.rdkafka_error_code() {
+            _ if matches!(error, KafkaError::PartitionEOF(_)) => {}
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                if self.down_since.is_none() {
+                    tracing::warn!(brokers = %self.config.brokers, "no broker answers: waiting for it");
+                    self.down_since = Some(Instant::now());
+                }
+            }
+            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve | RDKafkaErrorCode::OperationTimedOut) => {
+                tracing::debug!(%error, "connection lost");
+            }
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) || is_hopeless(error) => {
+                self.give_up(failed("reading messages", error));
+            }
+            _ => tracing::warn!("kafka: {}", explain(error)),
+        }
+    }
+
+    fn look_for_broker(&mut self) {
+        let Some(since) = self.down_since else { return };
+        if self.last_probe.elapsed() < PROBE_EVERY {
+            return;
+        }
+        let answer = self.consumer.fetch_metadata(None, PROBE);
+        self.last_probe = Instant::now();
+        let limit_ms = self.config.give_up_after_ms;
+        match answer {
+            Ok(_) => {
+                tracing::info!(away_s = since.elapsed().as_secs(), "the broker answers again");
+                self.down_since = None;
+            }
+            Err(error) if limit_ms > 0 && since.elapsed() >= Duration::from_millis(limit_ms) => {
+                let waited_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let brokers = self.config.brokers.clone();
+                self.give_up(SourceError::NoBroker { brokers, waited_ms, message: explain(&error) });
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn give_up(&mut self, error: SourceError) {
+        self.context.queue.fail(error);
+        self.is_broken = true;
+    }
+}
+
+fn event(topic: Arc<str>, message: &BorrowedMessage<'_>, limit_bytes: usize) -> SourceEvent {
+    let position = SourcePosition { topic, partition: message.partition(), offset: message.offset() };
+    // The binding panics on a header name that is not UTF-8, and anybody may have written that message.
+    match catch_unwind(AssertUnwindSafe(|| headers_of(message))) {
+        Ok(headers) => event_of(position, message, &headers, limit_bytes),
+        Err(_) => {
+            let text = "a header's name is not UTF-8: no header can be read".to_owned();
+            SourceEvent::Rejected(reject(position, message, &[], reason::BAD_HEADER, text))
+        }
+    }
+}
+
+type HeaderRefs<'a> = Vec<(&'a str, &'a [u8])>;
+
+fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> HeaderRefs<'a> {
+    message.headers().map(|headers| headers.iter().map(|one| (one.key, one.value.unwrap_or_default())).collect()).unwrap_or_default()
+}
+
+fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &HeaderRefs<'_>, limit_bytes: usize) -> SourceEvent {
+    // Of headers with the same name the last one counts, as in Java's `lastHeader`.
+    let by_name: BTreeMap<&str, &[u8]> = headers.iter().copied().collect();
+    let payload = message.payload().unwrap_or_default();
+    let refused = |code: &str, text: String| SourceEvent::Rejected(reject(position.clone(), message, headers, code, text));
+    if payload.is_empty() {
+        return refused(reason::EMPTY, "expected a value, got none".to_owned());
+    }
+    if payload.len() > limit_bytes {
+        let text = format!("expected at most {limit_bytes} bytes, got {}\nhint: raise kafka.max_message_bytes", payload.len());
+        return refused(reason::TOO_LARGE, text);
+    }
+    match parse_headers(position.clone(), message.key(), &by_name) {
+        Ok((header, schema, encoding)) => {
+            SourceEvent::Record(Record { header, schema, encoding, payload: Bytes::copy_from_slice(payload) })
+        }
+        Err((code, text)) => refused(code, text),
+    }
+}
+
+fn reject(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &[(&str, &[u8])], code: &str, text: String) -> Rejected {
+    Rejected {
+        position,
+        key: message.key().map(Bytes::copy_from_slice),
+        headers: headers.iter().map(|(name, value)| ((*name).to_owned(), Bytes::copy_from_slice(value))).collect(),
+        payload: message.payload().map(Bytes::copy_from_slice),
+        reason: code.to_owned(),
+        message: text,
+    }
+}

@@ -1,0 +1,208 @@
+//! Promises of the matcher.
+
+use super::*;
+use boxwright_model::time::NS_PER_MS;
+use proptest::prelude::*;
+
+fn frame(sensor: &str, stamp_ms: i64) -> MatchFrame {
+    let kind = if sensor.starts_with("lidar") { SensorKind::Lidar } else { SensorKind::Camera };
+    MatchFrame { sensor: sensor.into(), kind, stamp_ns: stamp_ms * NS_PER_MS, token: stamp_ms as u64 }
+}
+
+fn matcher(config: MatcherConfig) -> Matcher {
+    Matcher::new(&config, "car".into()).unwrap()
+}
+
+/// Pushes every sensor's frames at the given stamps in canonical order, then ends the clip.
+fn run(config: MatcherConfig, sensors: &[(&str, Vec<i64>)]) -> Vec<MatchEvent> {
+    let mut frames: Vec<_> = sensors.iter().flat_map(|(name, stamps)| stamps.iter().map(|stamp| frame(name, *stamp))).collect();
+    frames.sort_by(|a, b| (a.stamp_ns, a.kind, &a.sensor).cmp(&(b.stamp_ns, b.kind, &b.sensor)));
+    let (mut matcher, mut out) = (matcher(config), Vec::new());
+    frames.into_iter().for_each(|frame| matcher.push(frame, &mut out));
+    matcher.finish(&mut out);
+    out
+}
+
+fn every_100(from_ms: i64, to_ms: i64) -> Vec<i64> {
+    (from_ms..to_ms).step_by(100).collect()
+}
+
+fn samples(events: &[MatchEvent]) -> Vec<Sample> {
+    let sample = |event: &MatchEvent| if let MatchEvent::Sample { sample, .. } = event { Some(sample.clone()) } else { None };
+    events.iter().filter_map(sample).collect()
+}
+
+fn count(samples: &[Sample], reason: SampleReason, members: usize) -> usize {
+    samples.iter().filter(|sample| sample.reason == reason && sample.members.len() == members).count()
+}
+
+#[test]
+fn frames_of_one_moment_become_one_sample() {
+    let sensors = [("lidar", every_100(0, 3000)), ("cam_a", every_100(10, 3000)), ("cam_b", every_100(20, 3000))];
+    let samples = samples(&run(MatcherConfig::default(), &sensors));
+    assert_eq!((samples.len(), count(&samples, SampleReason::Matched, 3)), (30, 30));
+    let second = &samples[1];
+    assert_eq!((&*second.sample_id, second.stamp_ns), ("car:100000000", 100 * NS_PER_MS));
+    let members = second.members.iter().map(|member| (&*member.sensor, member.residual_ns / NS_PER_MS)).collect::<Vec<_>>();
+    assert_eq!(members, [("cam_a", 10), ("cam_b", 20), ("lidar", 0)]);
+}
+
+#[test]
+fn the_newest_set_of_a_clip_is_not_lost() {
+    let samples = samples(&run(MatcherConfig::default(), &[("lidar", vec![0, 100]), ("cam", vec![30, 130])]));
+    assert_eq!(count(&samples, SampleReason::Matched, 2), 2);
+}
+
+#[test]
+fn a_sweep_without_an_image_is_a_sample_that_says_what_is_missing() {
+    let mut images = every_100(10, 3000);
+    images.retain(|stamp| !(1000..1300).contains(stamp));
+    let config = MatcherConfig { max_interval_ms: 40, ..MatcherConfig::default() };
+    let samples = samples(&run(config, &[("lidar", every_100(0, 3000)), ("cam", images)]));
+    assert_eq!((samples.len(), count(&samples, SampleReason::Unmatched, 1)), (30, 3));
+    assert_eq!(samples[11].missing, ["cam".into()]);
+}
+
+#[test]
+fn a_dead_camera_blocks_for_no_longer_than_the_idle_timeout() {
+    let (mut matcher, mut out) = (matcher(MatcherConfig::default()), Vec::new());
+    let mut sampled = 0;
+    for stamp_ms in every_100(0, 5000) {
+        matcher.push(frame("lidar", stamp_ms), &mut out);
+        matcher.push(frame("cam_a", stamp_ms), &mut out);
+        if stamp_ms < 1500 {
+            matcher.push(frame("cam_b", stamp_ms), &mut out);
+        }
+        sampled = samples(&out).len() as i64;
+        // One more period: the newest set waits for its proof.
+        assert!(stamp_ms < 600 || sampled * 100 >= stamp_ms - 1000 - 100, "{sampled} samples at {stamp_ms} ms");
+    }
+    assert!(sampled >= 48);
+    matcher.finish(&mut out);
+    let samples = samples(&out);
+    assert_eq!(
+        (samples.len(), count(&samples, SampleReason::Matched, 3), count(&samples, SampleReason::SensorIdle, 2)),
+        (50, 15, 35)
+    );
+    assert_eq!(samples[49].missing, ["cam_b".into()]);
+}
+
+#[test]
+fn a_camera_that_comes_late_or_back_takes_part_again() {
+    let mut on_and_off = every_100(1000, 2000);
+    on_and_off.extend(every_100(4000, 5000));
+    let samples = samples(&run(MatcherConfig::default(), &[("lidar", every_100(0, 5000)), ("cam", on_and_off)]));
+    // Each time the sweep of the same stamp was given out just before the camera showed up.
+    assert_eq!((samples.len(), count(&samples, SampleReason::Matched, 2)), (50, 18));
+}
+
+#[test]
+fn a_single_sensor_needs_no_partner() {
+    let (mut matcher, mut out) = (matcher(MatcherConfig::default()), Vec::new());
+    for stamp_ms in every_100(0, 1000) {
+        matcher.push(frame("lidar", stamp_ms), &mut out);
+        assert!(stamp_ms < 500 || samples(&out).len() as i64 == stamp_ms / 100 + 1);
+    }
+    assert_eq!(count(&samples(&out), SampleReason::Matched, 1), 10);
+}
+
+#[test]
+fn cameras_alone_make_samples_and_a_lidar_takes_over() {
+    let sensors = [("cam_a", every_100(0, 3000)), ("cam_b", every_100(5, 3000)), ("lidar", every_100(1500, 3000))];
+    let out = run(MatcherConfig::default(), &sensors[..2]);
+    assert_eq!(count(&samples(&out), SampleReason::Matched, 2), 30);
+    assert_eq!(samples(&out)[3].stamp_ns, 300 * NS_PER_MS);
+    let samples = samples(&run(MatcherConfig::default(), &sensors));
+    let by_lidar =
+        samples.iter().filter(|sample| sample.members.iter().any(|m| &*m.sensor == "lidar" && m.residual_ns == 0)).count();
+    assert_eq!(by_lidar, 15);
+}
+
+#[test]
+fn the_configured_reference_makes_the_samples() {
+    let config = MatcherConfig { reference: Some("lidar_b".into()), ..MatcherConfig::default() };
+    let samples = samples(&run(config, &[("lidar_a", every_100(0, 2000)), ("lidar_b", every_100(20, 2000))]));
+    assert_eq!(samples.len(), 20);
+    assert!(samples.iter().all(|sample| sample.stamp_ns % (100 * NS_PER_MS) == 20 * NS_PER_MS));
+}
+
+#[test]
+fn two_sweeps_with_one_stamp_make_one_sample() {
+    let out = run(MatcherConfig::default(), &[("lidar", vec![0, 0, 100])]);
+    assert_eq!((samples(&out).len(), out.len()), (2, 3));
+}
+
+#[test]
+fn numbers_out_of_range_are_refused() {
+    for config in [
+        MatcherConfig { queue_size: 0, ..MatcherConfig::default() },
+        MatcherConfig { age_penalty: -1.0, ..MatcherConfig::default() },
+    ] {
+        assert!(Matcher::new(&config, "car".into()).is_err());
+    }
+}
+
+fn settings() -> impl Strategy<Value = MatcherConfig> {
+    let reference =
+        proptest::option::of(prop_oneof![Just("lidar_b".to_owned()), Just("cam_a".to_owned()), Just("none".to_owned())]);
+    (1_usize..12, 0.0..0.5, 0_u64..150, 100_u64..1200, 0_u64..600, reference).prop_map(
+        |(queue_size, age_penalty, max_interval_ms, idle_timeout_ms, learn_ms, reference)| MatcherConfig {
+            queue_size,
+            age_penalty,
+            max_interval_ms,
+            idle_timeout_ms,
+            learn_ms,
+            reference,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn every_frame_ends_in_one_event_and_samples_are_in_order(
+        config in settings(),
+        input in proptest::collection::vec((0_usize..6, 0_i64..6000), 0..250),
+        sorted in proptest::bool::weighted(0.8),
+    ) {
+        let names = ["lidar_a", "lidar_b", "cam_a", "cam_b", "cam_c", "cam_d"];
+        let mut frames = input.iter().map(|(sensor, stamp)| frame(names[*sensor], *stamp)).collect::<Vec<_>>();
+        if sorted {
+            frames.sort_by(|a, b| (a.stamp_ns, a.kind, &a.sensor).cmp(&(b.stamp_ns, b.kind, &b.sensor)));
+        }
+        let (mut matcher, mut out) = (matcher(config), Vec::new());
+        for (token, frame) in frames.iter().enumerate() {
+            matcher.push(MatchFrame { token: token as u64, ..frame.clone() }, &mut out);
+        }
+        matcher.finish(&mut out);
+        let (mut fates, mut last_ns) = (vec![0; frames.len()], i64::MIN);
+        for event in &out {
+            match event {
+                MatchEvent::Unmatched { token, .. } => fates[*token as usize] += 1,
+                MatchEvent::Sample { sample, tokens } => {
+                    prop_assert!(sample.stamp_ns > last_ns);
+                    last_ns = sample.stamp_ns;
+                    prop_assert!(sample.members.iter().any(|member| member.residual_ns == 0));
+                    prop_assert_eq!(sample.members.len(), tokens.len());
+                    tokens.iter().for_each(|(_, token)| fates[*token as usize] += 1);
+                }
+            }
+        }
+        prop_assert!(fates.iter().all(|count| *count == 1), "{:?}", fates);
+    }
+
+    #[test]
+    fn every_reference_sweep_is_in_exactly_one_sample(
+        config in settings(),
+        gaps_ms in proptest::collection::vec(1_i64..300, 1..60),
+        others in proptest::collection::vec((0_usize..3, 0_i64..6000), 0..150),
+    ) {
+        let mut stamp_ms = 0;
+        let sweeps = gaps_ms.iter().map(|gap| { stamp_ms += gap; stamp_ms }).collect::<Vec<_>>();
+        let names = ["cam_a", "cam_b", "lidar_b"];
+        let mut sensors = vec![("lidar_a", sweeps.clone())];
+        sensors.extend(others.iter().map(|(name, stamp)| (names[*name], vec![*stamp])));
+        let config = MatcherConfig { reference: Some("lidar_a".into()), learn_ms: 10_000, ..config };
+        let stamps = samples(&run(config, &sensors)).iter().map(|sample| sample.stamp_ns / NS_PER_MS).collect::<Vec<_>>();
+        prop_assert_eq!(stamps, sweeps);
+    }
+}

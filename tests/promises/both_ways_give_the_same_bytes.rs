@@ -1,0 +1,66 @@
+//! A drive read directly, and the same drive replayed to Kafka and consumed, give the same labels to the byte; and so does every
+//! interleaving of topics and partitions.
+
+use boxwright_source::{OutgoingMessage, Recording};
+use boxwright_source::synthetic::{SyntheticConfig, SyntheticDrive};
+use boxwright_tests::{boxwright, kitti_raw, pandaset_mcap};
+
+use crate::support::{TestBroker, assert_same_labels};
+
+fn both_ways(format: &str, path: &std::path::Path) {
+    let out = tempfile::tempdir().unwrap();
+    let (direct, kafka) = (out.path().join("direct"), out.path().join("kafka"));
+    let path = path.to_str().unwrap();
+    boxwright(&["run", "--from", format, path, "--dataset", direct.to_str().unwrap(), "--json"]).expect_code(0);
+    let broker = TestBroker::start(3);
+    let address = broker.address();
+    boxwright(&["replay", format, path, "--brokers", &address, "--json"]).expect_code(0);
+    let kafka_path = kafka.to_str().unwrap();
+    boxwright(&["run", "--brokers", &address, "--dataset", kafka_path, "--stop-when-idle", "4s", "--json"]).expect_code(0);
+    assert_same_labels(&direct, &kafka);
+}
+
+#[test]
+fn kitti_raw_directly_and_through_kafka() {
+    let Some(drive) = kitti_raw() else { return };
+    both_ways("kitti-raw", drive);
+}
+
+#[test]
+fn mcap_directly_and_through_kafka() {
+    let Some(drive) = pandaset_mcap() else { return };
+    both_ways("mcap", drive);
+}
+
+fn drive() -> Vec<OutgoingMessage> {
+    let mut drive = SyntheticDrive::new(SyntheticConfig { seconds: 3.0, ..SyntheticConfig::default() });
+    std::iter::from_fn(|| drive.next_message().unwrap()).collect()
+}
+
+fn labels_of(messages: Vec<OutgoingMessage>, partitions: i32, out: &std::path::Path) {
+    let broker = TestBroker::start(partitions);
+    broker.produce(messages);
+    let dataset = out.to_str().unwrap();
+    let report = boxwright(&["run", "--brokers", &broker.address(), "--dataset", dataset, "--stop-when-idle", "4s", "--json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(report["late"], 0, "{report}");
+    assert_eq!(report["forced_out_of_order"], 0, "{report}");
+}
+
+#[test]
+fn three_interleavings_of_the_same_frames() {
+    let out = tempfile::tempdir().unwrap();
+    let recorded = drive();
+    // One: as recorded. Two: a whole topic after the other. Three: within each second the newest sensors first, which every
+    // buffering sender may do, since each sensor's own order is kept.
+    let mut by_kind = recorded.clone();
+    by_kind.sort_by_key(|message| message.kind);
+    let mut by_sensor = recorded.clone();
+    by_sensor.sort_by_key(|message| (message.stamp_ns / 300_000_000, std::cmp::Reverse(message.sensor.clone())));
+    for (name, messages, partitions) in [("recorded", recorded, 1), ("by_kind", by_kind, 4), ("by_sensor", by_sensor, 7)] {
+        labels_of(messages, partitions, &out.path().join(name));
+    }
+    assert_same_labels(&out.path().join("recorded"), &out.path().join("by_kind"));
+    assert_same_labels(&out.path().join("recorded"), &out.path().join("by_sensor"));
+}

@@ -1,0 +1,20 @@
+//! Promises of the whole, each module named for one: real files, a real broker protocol, real readers, a real browser.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail loudly")]
+
+mod real_drives_become_labels;
+
+mod both_ways_give_the_same_bytes;
+
+mod any_tool_reads_the_shards;
+
+mod the_demo_runs_anywhere;
+
+mod bad_input_loses_nothing_else;
+
+mod nothing_lost_nothing_doubled;
+
+mod the_viewer_never_slows_storage;
+
+mod a_browser_shows_the_labels;
+
+mod support;

@@ -1,0 +1,116 @@
+//! Stopped, killed, started again: the shards come out as if nothing had happened.
+
+use std::time::Duration;
+
+use boxwright_source::synthetic::{SyntheticConfig, SyntheticDrive};
+use boxwright_source::{OutgoingMessage, Recording};
+use boxwright_tests::{boxwright, files_below, start, wait};
+
+use crate::support::TestBroker;
+
+/// A drive over four clips of two seconds.
+fn drive() -> Vec<OutgoingMessage> {
+    let mut drive = SyntheticDrive::new(SyntheticConfig { seconds: 8.0, ..SyntheticConfig::default() });
+    std::iter::from_fn(|| drive.next_message().unwrap()).collect()
+}
+
+struct Bench {
+    broker: TestBroker,
+    out: tempfile::TempDir,
+    config: String,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let broker = TestBroker::start(2);
+        broker.produce(drive());
+        let out = tempfile::tempdir().unwrap();
+        let config = out.path().join("two-second-clips.toml");
+        std::fs::write(&config, "[clip]\nlength_s = 2\n").unwrap();
+        let config = config.to_str().unwrap().to_owned();
+        Self { broker, out, config }
+    }
+
+    fn dataset(&self, name: &str) -> String {
+        self.out.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Arguments of a run with a consumer group of its own.
+    fn args(&self, name: &str) -> Vec<String> {
+        let config = self.out.path().join(format!("{name}.toml"));
+        let text = std::fs::read_to_string(&self.config).unwrap() + &format!("[kafka]\ngroup_id = \"{name}\"\n");
+        std::fs::write(&config, text).unwrap();
+        ["run", "--config", config.to_str().unwrap(), "--brokers", &self.broker.address(), "--dataset", &self.dataset(name)]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    fn run_to_the_end(&self, name: &str) -> serde_json::Value {
+        let mut args = self.args(name);
+        args.extend(["--stop-when-idle", "4s", "--json"].map(str::to_owned));
+        boxwright(&args.iter().map(String::as_str).collect::<Vec<_>>()).expect_code(0).json()
+    }
+}
+
+/// Manifest and shards, without temporary files.
+fn contents(bench: &Bench, name: &str) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    files_below(bench.dataset(name).as_ref())
+}
+
+#[test]
+fn a_worker_that_is_killed_and_started_again_writes_the_same_bytes() {
+    let bench = Bench::new();
+    let whole = bench.run_to_the_end("whole");
+    assert!(whole["clips"].as_u64().unwrap() >= 4, "{whole}");
+    for (name, after_ms, signal) in [("killed", 1500, "-KILL"), ("killed-later", 3000, "-KILL"), ("terminated", 2000, "-TERM")] {
+        let args = bench.args(name);
+        let child = start(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        std::thread::sleep(Duration::from_millis(after_ms));
+        let _ = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status();
+        let _ = wait(child);
+        bench.run_to_the_end(name);
+        let (left, right) = (contents(&bench, "whole"), contents(&bench, name));
+        assert_eq!(left.keys().collect::<Vec<_>>(), right.keys().collect::<Vec<_>>(), "{name}");
+        for (path, bytes) in &left {
+            assert!(right[path] == *bytes, "{name}: {} differs", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_second_run_of_the_same_group_finds_nothing_to_do() {
+    let bench = Bench::new();
+    let first = bench.run_to_the_end("again");
+    assert!(first["samples"].as_u64().unwrap() > 0);
+    let second = bench.run_to_the_end("again");
+    assert_eq!(second["samples"], 0, "{second}");
+    assert_eq!(second["frames"], 0, "everything was committed: {second}");
+}
+
+#[test]
+fn another_group_on_the_same_dataset_skips_and_counts_what_is_sealed() {
+    let bench = Bench::new();
+    let first = bench.run_to_the_end("one");
+    let mut args = bench.args("two");
+    let last = args.len() - 1;
+    args[last] = bench.dataset("one");
+    args.extend(["--stop-when-idle", "4s", "--json"].map(str::to_owned));
+    let second = boxwright(&args.iter().map(String::as_str).collect::<Vec<_>>()).expect_code(0).json();
+    assert_eq!(second["frames"], first["frames"]);
+    assert_eq!(second["dropped"]["already_sealed"], first["frames"], "{second}");
+    assert_eq!(second["boxes"], 0);
+}
+
+#[test]
+fn a_signal_drains_and_seals_what_is_complete() {
+    let bench = Bench::new();
+    let mut args = bench.args("signal");
+    args.push("--json".to_owned());
+    let child = start(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    // Long enough to read everything and for its partitions to fall silent.
+    std::thread::sleep(Duration::from_secs(15));
+    let _ = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    let report = wait(child).expect_code(0).json();
+    assert_eq!(report["clips_left_open"], 0, "{report}");
+    assert_eq!(report["samples"], 80, "{report}");
+}
