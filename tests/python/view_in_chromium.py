@@ -12,7 +12,8 @@ still, and saves it. Checks:
 
 Prints one JSON object; exit code 0 when all holds, 1 when not, 2 for bad arguments, 3 when there is no Chromium or no Playwright.
 Needs Playwright (PyPI), Pillow and NumPy, and a Chromium of the system; it downloads no browser. WebGL is drawn in software, so a picture
-may take a minute on a busy machine.
+may take minutes on a busy machine: show it a few frames of some ten thousand points. A live view must have come to rest, for a page that is
+redrawn all the time gives no picture.
 """
 
 import argparse
@@ -118,16 +119,14 @@ def with_frame(url, frame):
 def look(page, arguments, colors):
     """The last picture and its counts: when it is good and stands still, or when the time is up."""
     deadline = time.monotonic() + arguments.wait
+    left_ms = lambda: max(1.0, deadline - time.monotonic()) * 1000  # noqa: E731
     page.goto(with_frame(arguments.url, arguments.frame), wait_until="load")
-    settled = "() => ['open', 'failed'].includes(window.boxwright?.state)"
-    page.wait_for_function(settled, timeout=arguments.wait * 1000)
-    before, counts = None, {}
+    page.wait_for_function("() => ['open', 'failed'].includes(window.boxwright?.state)", timeout=left_ms())
+    before = None
     while True:
-        png = page.screenshot(timeout=max(10, deadline - time.monotonic()) * 1000)
+        png = page.screenshot(timeout=left_ms())
         counts = judge(png, colors)
-        if enough(counts, arguments.allow_empty) and counts == before:
-            return png, counts
-        if time.monotonic() > deadline:
+        if (enough(counts, arguments.allow_empty) and counts == before) or time.monotonic() > deadline:
             return png, counts
         before = counts
         page.wait_for_timeout(700)

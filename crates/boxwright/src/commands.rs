@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use boxwright_pipeline::Config;
 use boxwright_source::Recording;
-use boxwright_source::recording::{kitti::KittiRaw, mcap::McapFile};
+use boxwright_source::recording::{KittiRaw, McapFile};
 
 use crate::args::RecordingFormat;
 

@@ -64,3 +64,22 @@ impl LabelConfig {
         within("clip.min_score", self.clip.min_score, 0.0, 1.0, "0 to 1")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_an_empty_table_gives_them() {
+        assert_eq!(LabelConfig::default().validate(), Ok(()));
+        assert_eq!(serde_json::from_str::<LabelConfig>("{}").unwrap(), LabelConfig::default());
+    }
+
+    #[test]
+    fn unknown_keys_and_impossible_values_are_refused_by_name() {
+        let unknown = serde_json::from_str::<LabelConfig>(r#"{"clip": {"min_scor": 0.3}}"#).unwrap_err();
+        assert!(unknown.to_string().contains("min_scor"), "{unknown}");
+        let blind = serde_json::from_str::<LabelConfig>(r#"{"cluster": {"cell_m": 0.0}}"#).unwrap();
+        assert_eq!(blind.validate().unwrap_err().to_string(), "label.cluster.cell_m: expected 0.1 to 1, got 0");
+    }
+}

@@ -232,7 +232,7 @@ impl TrackHistory {
         match candidate.votes.get(usize::from(self.class.0)) {
             Some(vote) if vote.logit > IMPOSSIBLE => {
                 candidate.shape.complete(self.size_lwh_m, vote.turned, anchor(self.kind, candidate.lidar_xy))
-            },
+            }
             _ => candidate.ego_from_box,
         }
     }

@@ -25,6 +25,10 @@ const LANE_QUEUE: usize = 4;
 /// Rows that may wait for the writer, each at most one decoded frame (about 3 MB for 120k points).
 const WRITER_QUEUE: usize = 8;
 
+/// Late frames of a clip that wait for its end, so that they are stored in the same order however they came. Beyond, frames are stored
+/// as they come: a sender that is this late has a broken clock, and memory matters more than the order of its frames.
+const MAX_HELD_LATE: usize = 256;
+
 /// What the run thread tells a lane.
 #[derive(Debug)]
 pub(crate) enum LaneCommand {
@@ -117,10 +121,23 @@ struct OpenClip {
     builder: ClipBuilder,
     dropped: BTreeMap<String, u64>,
     late: u64,
+    /// Late frames, kept to be stored in canonical order: when they come depends on how partitions interleave. Bounded by
+    /// [`MAX_HELD_LATE`].
+    late_rows: Vec<(Box<Record>, LateReason)>,
     dead_lettered: u64,
 }
 
 impl OpenClip {
+    /// The late frames as rows, ordered by stamp, sensor and position.
+    fn take_late_rows(&mut self) -> Vec<Row> {
+        let mut rows = std::mem::take(&mut self.late_rows);
+        rows.sort_by(|(a, _), (b, _)| {
+            let key = |record: &Record| (record.header.stamp_ns, record.header.kind);
+            key(a).cmp(&key(b)).then_with(|| a.header.sensor.cmp(&b.header.sensor)).then_with(|| a.header.position.cmp(&b.header.position))
+        });
+        rows.into_iter().map(|(record, reason)| Row::Late { record, reason }).collect()
+    }
+
     fn dropped(&mut self, outputs: &[ClipOutput]) {
         for output in outputs {
             if let ClipOutput::Dropped(reason) = output {
@@ -152,8 +169,14 @@ impl LaneState {
             LaneCommand::Frame { clip, record } => return self.frame(clip, *record),
             LaneCommand::Late { store_in, record, reason } => {
                 let name = (record.header.vehicle.clone(), store_in);
-                self.clip(&name.0, store_in)?.1.late += 1;
-                self.write(WriteJob::Row(name, Row::Late { record, reason }))
+                let (_, open) = self.clip(&name.0, store_in)?;
+                open.late += 1;
+                if open.late_rows.len() < MAX_HELD_LATE {
+                    open.late_rows.push((record, reason));
+                    Ok(())
+                } else {
+                    self.write(WriteJob::Row(name, Row::Late { record, reason }))
+                }
             }
             LaneCommand::Close { vehicle, clip, info } => return self.close(vehicle, clip, info),
             LaneCommand::Abandon { vehicle } => {
@@ -214,7 +237,7 @@ impl LaneState {
             Entry::Vacant(new) => {
                 let builder = ClipBuilder::new(&self.context.settings, vehicle.clone(), clip)
                     .map_err(|error| Some(PipelineError::Order(error.to_string())))?;
-                new.insert(OpenClip { builder, dropped: BTreeMap::new(), late: 0, dead_lettered: 0 })
+                new.insert(OpenClip { builder, dropped: BTreeMap::new(), late: 0, late_rows: Vec::new(), dead_lettered: 0 })
             }
         };
         Ok((&mut lane.rig, open))
@@ -225,8 +248,10 @@ impl LaneState {
         let mut counts = ClipCounts::default();
         self.clip(&vehicle, clip)?;
         if let Some(VehicleLane { rig, clips }) = self.vehicles.get_mut(&vehicle)
-            && let Some(OpenClip { builder, mut dropped, late, dead_lettered }) = clips.remove(&clip)
+            && let Some(mut open) = clips.remove(&clip)
         {
+            out.extend(open.take_late_rows().into_iter().map(ClipOutput::Row));
+            let OpenClip { builder, mut dropped, late, dead_lettered, .. } = open;
             counts = builder.finish(rig, &mut out);
             for output in &out {
                 if let ClipOutput::Dropped(reason) = output {

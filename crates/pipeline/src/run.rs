@@ -11,7 +11,7 @@
 //!    clip that was sealed half would lose its other half. Vehicles whose partitions are all at their end and silent have nothing more
 //!    to come, so their last clip is sealed too. A second signal ends the process at once; nothing that was committed depends on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, TrySendError, sync_channel};
@@ -139,6 +139,8 @@ struct Run<'a> {
     vehicles: BTreeMap<Arc<str>, Vehicle>,
     /// Partitions by the number that [`Vehicle`] knows them by.
     partitions: Vec<PartitionId>,
+    /// Partitions that are not read at the moment.
+    held_back: BTreeSet<u32>,
     ledger: Ledger,
     report: Report,
     started: Instant,
@@ -174,6 +176,7 @@ impl<'a> Run<'a> {
             reports,
             vehicles: BTreeMap::new(),
             partitions: Vec::new(),
+            held_back: BTreeSet::new(),
             ledger: Ledger::default(),
             report: Report::default(),
             started: now,
@@ -210,11 +213,12 @@ impl<'a> Run<'a> {
         Progress::add(&self.job.progress.frames, 1);
         let name = record.header.vehicle.clone();
         self.ensure_vehicle(&name, &record)?;
-        let partition = self.partition_number(&record.header.position.topic, record.header.position.partition);
+        let partition = self.partition_of(&record);
         let Some(vehicle) = self.vehicles.get_mut(&name) else { return Ok(()) };
         let mut out = Vec::new();
-        vehicle.push(partition, &self.partitions, record, &mut self.ledger, &mut out);
-        self.ordered(&name, out)
+        vehicle.push(partition, record, &mut self.ledger, &mut out);
+        self.ordered(&name, out)?;
+        self.hold_back_leaders()
     }
 
     fn ensure_vehicle(&mut self, name: &Arc<str>, record: &Record) -> Result<(), PipelineError> {
@@ -230,12 +234,35 @@ impl<'a> Run<'a> {
         let sealed = entries.filter(|entry| entry.vehicle == *name && entry.revision == 0).collect();
         let mut vehicle = Vehicle::new(&self.job.config, name.clone(), sealed);
         // By contract a vehicle's messages are in the partitions of one number; those may still bring frames that must be waited for.
+        // What comes in one sequence is one partition to the order, whatever its topic.
         for (number, partition) in self.partitions.iter().enumerate() {
-            if partition.partition == record.header.position.partition {
+            if partition.partition == record.header.position.partition && !self.source.is_sequential() {
                 vehicle.add_partition(number as u32);
             }
         }
         self.vehicles.insert(name.clone(), vehicle);
+        Ok(())
+    }
+
+    /// The partition of a record as the order knows it.
+    fn partition_of(&mut self, record: &Record) -> u32 {
+        let position = &record.header.position;
+        if self.source.is_sequential() { 0 } else { self.partition_number(&position.topic, position.partition) }
+    }
+
+    /// A vehicle whose buffer is filling up waits for some partitions; those that have run ahead of them are not read meanwhile, so that
+    /// the buffer's bound never decides the order.
+    fn hold_back_leaders(&mut self) -> Result<(), PipelineError> {
+        let crowded: Vec<&Vehicle> = self.vehicles.values().filter(|vehicle| vehicle.is_crowded()).collect();
+        let waited_for: BTreeSet<u32> = crowded.iter().flat_map(|vehicle| vehicle.waiting_for()).collect();
+        let held: BTreeSet<u32> =
+            crowded.iter().flat_map(|vehicle| vehicle.partitions()).filter(|number| !waited_for.contains(number)).collect();
+        if waited_for.is_empty() && self.held_back.is_empty() || held == self.held_back {
+            return Ok(());
+        }
+        let named = held.iter().filter_map(|number| self.partitions.get(*number as usize)).cloned().collect();
+        self.source.hold_back(&named)?;
+        self.held_back = held;
         Ok(())
     }
 
@@ -365,8 +392,9 @@ impl<'a> Run<'a> {
     /// Lets everything that a vehicle holds leave, and closes its clips.
     fn close_vehicle(&mut self, name: &Arc<str>) -> Result<(), PipelineError> {
         let mut out = Vec::new();
+        let is_over = self.is_over();
         if let Some(vehicle) = self.vehicles.get_mut(name) {
-            if self.is_over() {
+            if is_over {
                 vehicle.finish(&mut out);
             } else {
                 vehicle.close_silent(&mut out);

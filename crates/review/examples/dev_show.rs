@@ -132,6 +132,8 @@ fn main() {
                     std::thread::sleep(std::time::Duration::from_millis(100));
                 }
             }
+            println!("{:?}", view.stats());
+            std::thread::sleep(std::time::Duration::from_secs(200));
             println!("{:?}", view.finish(std::time::Duration::from_secs(5)));
         }
         _ => panic!(),

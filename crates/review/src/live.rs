@@ -13,7 +13,7 @@ mod screen;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -78,8 +78,8 @@ pub struct LiveView {
     queue: Arc<NewestQueue<SceneFrame>>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,
-    /// Gets one word when the thread is done: whether the viewer has got everything.
-    done: Receiver<bool>,
+    /// Gets one word when the thread is done: whether the viewer has got everything. Behind a lock only to be shared between lanes.
+    done: Mutex<Receiver<bool>>,
     url: String,
     /// The page, while it is served.
     _page: Option<Server>,
@@ -126,7 +126,7 @@ impl LiveView {
             .name("review-live".to_owned())
             .spawn(move || worker.run(&done_sender))
             .map_err(|error| ReviewError::Start { what: "the thread of the live view", why: error.to_string() })?;
-        Ok(Self { queue, counters, thread: Some(thread), done, url, _page: page })
+        Ok(Self { queue, counters, thread: Some(thread), done: Mutex::new(done), url, _page: page })
     }
 
     /// Hands a frame to the view and returns at once. When the viewer is behind, the oldest waiting frame is dropped and counted.
@@ -155,7 +155,8 @@ impl LiveView {
     pub fn finish(mut self, timeout: Duration) -> Finished {
         let deadline = Instant::now() + timeout;
         self.queue.close();
-        let flushed = match self.done.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let flushed = match done.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(flushed) => {
                 if let Some(thread) = self.thread.take() {
                     // The word is the last thing that the thread does.

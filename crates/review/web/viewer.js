@@ -20,6 +20,8 @@
   let receiver = null;
   let recording = null;
   let wantedFrame = null;
+  // The frame that a key asked for, until the viewer stands there: keys may be faster than a picture.
+  let stepTo = null;
 
   // The stock viewer reports its use to its makers. Such reports end here; the policy of this page would stop them as well, but loudly.
   const fetchFromHere = window.fetch.bind(window);
@@ -93,6 +95,7 @@
     const now = viewer.get_time_for_timeline(recording, TIMELINE);
     const last = config.clips[page.clip]?.last_frame ?? range.max;
     page.frame = now === undefined ? null : Math.floor(now);
+    if (page.frame === stepTo) stepTo = null;
     page.last = Math.max(last, range.max);
     const loading = range.max < page.last ? ` · loading ${Math.floor((100 * range.max) / page.last)} %` : "";
     element("frame").textContent = page.frame === null ? "" : `frame ${page.frame} / ${page.last}${loading}`;
@@ -105,7 +108,7 @@
     if (receiver) viewer.remove_receiver(receiver);
     page.clip = index;
     page.state = "opening";
-    page.frame = page.last = recording = null;
+    page.frame = page.last = recording = stepTo = null;
     element("clips").value = String(index);
     document.title = `${clip.name} · Boxwright`;
     message(`Opening ${clip.name}…`);
@@ -125,14 +128,14 @@
   function step(frames) {
     if (!recording || page.frame === null) return;
     viewer.set_playing(recording, false);
-    jump(page.frame + frames);
+    jump((stepTo ?? page.frame) + frames);
   }
 
   function jump(frame) {
     const range = recording && viewer.get_timeline_time_range(recording, TIMELINE);
     if (!range) return;
-    page.frame = Math.min(Math.max(frame, range.min), range.max);
-    viewer.set_time_for_timeline(recording, TIMELINE, page.frame);
+    stepTo = Math.min(Math.max(frame, range.min), range.max);
+    viewer.set_time_for_timeline(recording, TIMELINE, stepTo);
   }
 
   let timelineOpen = false;
@@ -146,7 +149,10 @@
     ArrowRight: () => step(1),
     Home: () => jump(-Infinity),
     End: () => jump(Infinity),
-    " ": () => recording && viewer.set_playing(recording, !viewer.get_playing(recording)),
+    " ": () => {
+      stepTo = null;
+      if (recording) viewer.set_playing(recording, !viewer.get_playing(recording));
+    },
     n: () => openClip(page.clip + 1),
     p: () => openClip(page.clip - 1),
     t: toggleTimeline,

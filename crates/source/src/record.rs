@@ -1,6 +1,6 @@
 //! What goes through a source: records, events, and the headers that make a message understandable without its payload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,6 +170,19 @@ pub trait Source: Send {
 
     /// Tells that everything that had to be done before partitions go away is done.
     fn revocation_done(&mut self) {}
+
+    /// Messages come in one sequence whatever their topic, so that none of a topic can be waiting while another is read.
+    fn is_sequential(&self) -> bool {
+        false
+    }
+
+    /// Reads on only from the partitions that are not named here. The ones named keep their place.
+    ///
+    /// # Errors
+    /// When the source refuses.
+    fn hold_back(&mut self, _partitions: &BTreeSet<PartitionId>) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 /// A message on its way to a topic.
@@ -245,16 +258,6 @@ pub trait Recording: Send {
     /// Number of messages, where it is known without reading the recording.
     fn total_messages_hint(&self) -> Option<u64> {
         None
-    }
-
-    /// Exact number of messages of each kind, or `None` where that cannot be known. May read through the recording once.
-    ///
-    /// Whoever orders messages of several topics must know which of them have nothing more to give.
-    ///
-    /// # Errors
-    /// When the recording cannot be read.
-    fn count_by_kind(&mut self) -> Result<Option<BTreeMap<SensorKind, u64>>, RecordingError> {
-        Ok(None)
     }
 }
 

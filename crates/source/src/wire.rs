@@ -11,7 +11,6 @@
 //! | `foxglove.CameraCalibration`, `sensor_msgs/msg/CameraInfo` | protobuf, cdr | [`SensorFrame::Calibration`] from K and D |
 //! | `foxglove.FrameTransform`, `foxglove.FrameTransforms`, `tf2_msgs/msg/TFMessage`, `geometry_msgs/msg/TransformStamped` | protobuf, cdr | [`SensorFrame::Transforms`] |
 //! | `nav_msgs/msg/Odometry` | cdr | one edge `header.frame_id` ← `child_frame_id` |
-//! | `geometry_msgs/msg/PoseStamped` | cdr | one edge `header.frame_id` ← [`POSE_CHILD_FRAME`], for the message names no child |
 //!
 //! Nothing here panics, and nothing allocates more than a small multiple of the payload, whatever the bytes are. NaN points are kept:
 //! whoever labels decides about them and counts them. Edges without a stamp take the stamp of the message's header.
@@ -41,8 +40,6 @@ pub use self::foxglove::{
 };
 pub use self::points::MAX_POINTS;
 
-/// The child frame of a `geometry_msgs/msg/PoseStamped`, which names none: the vehicle's body as REP-105 calls it.
-pub const POSE_CHILD_FRAME: &str = "base_link";
 
 /// Largest payload of a sweep or an image: what [`MAX_POINTS`] points of 26 bytes need. Memory for a message is a small multiple of it.
 pub const MAX_FRAME_PAYLOAD_BYTES: usize = 256 << 20;
@@ -70,7 +67,7 @@ const fn cdr(name: &'static str, kind: SensorKind) -> Schema {
 }
 
 /// Every schema that can be decoded.
-pub const SCHEMAS: [Schema; 14] = [
+pub const SCHEMAS: [Schema; 13] = [
     protobuf("foxglove.PointCloud", SensorKind::Lidar),
     protobuf("foxglove.CompressedImage", SensorKind::Camera),
     protobuf("foxglove.RawImage", SensorKind::Camera),
@@ -83,7 +80,6 @@ pub const SCHEMAS: [Schema; 14] = [
     cdr("sensor_msgs/msg/CameraInfo", SensorKind::Calibration),
     cdr("tf2_msgs/msg/TFMessage", SensorKind::Transform),
     cdr("nav_msgs/msg/Odometry", SensorKind::Transform),
-    cdr("geometry_msgs/msg/PoseStamped", SensorKind::Transform),
     cdr("geometry_msgs/msg/TransformStamped", SensorKind::Transform),
 ];
 

@@ -1,11 +1,8 @@
 //! `boxwright demo`: a synthetic street goes into a real Kafka protocol and comes out as shards, and the labels are held against the
 //! exact truth.
 
-use crate::Outcome;
-use crate::args::DemoArgs;
-
 #[cfg(not(feature = "embedded-broker"))]
-pub(crate) fn execute(_args: &DemoArgs) -> anyhow::Result<Outcome> {
+pub(crate) fn execute(_args: &crate::args::DemoArgs) -> anyhow::Result<crate::Outcome> {
     anyhow::bail!("this build has no embedded broker, which the demo needs\nhint: build with the feature embedded-broker (on by default)")
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn save(
     let title = entries.iter().map(name).collect::<Vec<_>>().join(" ");
     let scenes = Scenes::open(dataset, entries, taxonomy.clone())?;
     let bar = ui::bar(Some(scenes.total() as u64));
-    let written = write_rrd(file, &title, &taxonomy, scenes.inspect(|_| bar.inc(1)))
+    let written = write_rrd(file, &title, taxonomy, scenes.inspect(|_| bar.inc(1)))
         .with_context(|| format!("cannot write {}", file.display()))?;
     bar.finish_and_clear();
     Ok(written)

@@ -26,7 +26,8 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy, config: &ClipC
         path.sightings.iter().map(|s| s.centered(kind, s.length_yaw(verdict.class), [prior[0], prior[1]])).collect();
     let headings = headings(path, &lines(path, &rough, 2.0 * config.smoothing_s), class);
     let (length_width, source) = size(path, &headings, class)?;
-    let measured: Vec<[f64; 2]> = path.sightings.iter().zip(&headings).map(|(s, yaw)| s.centered(kind, *yaw, length_width)).collect();
+    let measured: Vec<[f64; 2]> =
+        path.sightings.iter().zip(&headings).map(|(s, yaw)| s.centered(kind, *yaw, length_width)).collect();
     let smooth = lines(path, &measured, config.smoothing_s);
     let height = quantile(path.sightings.iter().map(|s| s.top_m), 0.8)?;
     let size = Vector3::new(length_width[0], length_width[1], height);

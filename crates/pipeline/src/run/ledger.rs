@@ -28,13 +28,14 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// Notes a frame in the clip that it belongs to.
-    pub(crate) fn note(&mut self, vehicle: &Arc<str>, clip: ClipId, partition: &PartitionId, offset: i64) {
-        self.pass_offset(partition, offset);
+    pub(crate) fn note(&mut self, vehicle: &Arc<str>, clip: ClipId, position: &SourcePosition) {
+        self.pass(position);
+        let (partition, offset) = (PartitionId { topic: position.topic.clone(), partition: position.partition }, position.offset);
         let span = self
             .open
             .entry((vehicle.clone(), clip))
             .or_default()
-            .entry(partition.clone())
+            .entry(partition)
             .or_insert(Span { first: offset, last: offset, count: 0 });
         span.first = span.first.min(offset);
         span.last = span.last.max(offset);
@@ -42,14 +43,10 @@ impl Ledger {
     }
 
     /// Notes a message that belongs to no open clip.
-    pub(crate) fn pass_offset(&mut self, partition: &PartitionId, offset: i64) {
-        let next = self.next.entry(partition.clone()).or_insert(0);
-        *next = (*next).max(offset + 1);
-    }
-
-    /// The same by position.
     pub(crate) fn pass(&mut self, position: &SourcePosition) {
-        self.pass_offset(&PartitionId { topic: position.topic.clone(), partition: position.partition }, position.offset);
+        let partition = PartitionId { topic: position.topic.clone(), partition: position.partition };
+        let next = self.next.entry(partition).or_insert(0);
+        *next = (*next).max(position.offset + 1);
     }
 
     /// The ranges of a clip, for its manifest entry.
@@ -105,14 +102,18 @@ impl Ledger {
 mod tests {
     use super::*;
 
+    fn at(offset: i64) -> SourcePosition {
+        SourcePosition { topic: "ad.lidar".into(), partition: 0, offset }
+    }
+
     #[test]
     fn nothing_of_an_unsealed_clip_is_ever_committed() {
         let (vehicle, lidar) = (Arc::<str>::from("v"), PartitionId { topic: "ad.lidar".into(), partition: 0 });
         let mut ledger = Ledger::default();
-        ledger.note(&vehicle, ClipId(1), &lidar, 10);
-        ledger.note(&vehicle, ClipId(2), &lidar, 11);
-        ledger.note(&vehicle, ClipId(1), &lidar, 12);
-        ledger.note(&vehicle, ClipId(2), &lidar, 13);
+        ledger.note(&vehicle, ClipId(1), &at(10));
+        ledger.note(&vehicle, ClipId(2), &at(11));
+        ledger.note(&vehicle, ClipId(1), &at(12));
+        ledger.note(&vehicle, ClipId(2), &at(13));
         assert_eq!(ledger.uncommitted(), [(lidar.clone(), 10)]);
         ledger.sealed(&vehicle, ClipId(1));
         assert_eq!(ledger.uncommitted(), [(lidar.clone(), 11)]);
@@ -124,10 +125,10 @@ mod tests {
 
     #[test]
     fn ranges_say_first_last_and_count() {
-        let (vehicle, lidar) = (Arc::<str>::from("v"), PartitionId { topic: "ad.lidar".into(), partition: 3 });
+        let vehicle = Arc::<str>::from("v");
         let mut ledger = Ledger::default();
         for offset in [5, 7, 9] {
-            ledger.note(&vehicle, ClipId(1), &lidar, offset);
+            ledger.note(&vehicle, ClipId(1), &at(offset));
         }
         let ranges = ledger.ranges(&vehicle, ClipId(1));
         assert_eq!((ranges[0].first_offset, ranges[0].last_offset, ranges[0].count), (5, 9, 3));

@@ -75,7 +75,6 @@ impl Vehicle {
     pub(crate) fn push(
         &mut self,
         partition: u32,
-        known: &[PartitionId],
         record: Record,
         ledger: &mut Ledger,
         out: &mut Vec<OrderEvent>,
@@ -104,18 +103,16 @@ impl Vehicle {
             _ => None,
         });
         let clip = stored_elsewhere.unwrap_or_else(|| self.grid.clip_of(header.stamp_ns));
-        if let Some(partition) = known.get(partition as usize) {
-            self.note(ledger, partition, clip, &header);
-        }
+        self.note(ledger, clip, &header);
     }
 
     /// Notes a message in its clip, so that its offset is not committed before the clip is sealed.
-    fn note(&mut self, ledger: &mut Ledger, partition: &PartitionId, clip: ClipId, header: &FrameHeader) {
+    fn note(&mut self, ledger: &mut Ledger, clip: ClipId, header: &FrameHeader) {
         if self.sealed.contains_key(&clip) {
-            ledger.pass_offset(partition, header.position.offset);
+            ledger.pass(&header.position);
             return;
         }
-        ledger.note(&self.name, clip, partition, header.position.offset);
+        ledger.note(&self.name, clip, &header.position);
         let open = self.open.entry(clip).or_insert_with(|| OpenClip {
             min_stamp_ns: header.stamp_ns,
             max_stamp_ns: header.stamp_ns,
@@ -126,6 +123,20 @@ impl Vehicle {
         open.min_stamp_ns = open.min_stamp_ns.min(header.stamp_ns);
         open.max_stamp_ns = open.max_stamp_ns.max(header.stamp_ns);
         open.frames += 1;
+    }
+
+    /// Whether the order machine asks for help: see [`VehicleOrder::is_crowded`].
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.order.is_crowded()
+    }
+
+    /// Partitions that hold everything back.
+    pub(crate) fn waiting_for(&self) -> Vec<u32> {
+        self.order.waiting_for()
+    }
+
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = u32> {
+        self.partitions.keys().copied()
     }
 
     pub(crate) fn take(&mut self, token: u64) -> Option<Record> {

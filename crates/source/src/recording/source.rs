@@ -62,6 +62,10 @@ impl RecordingSource {
 }
 
 impl Source for RecordingSource {
+    fn is_sequential(&self) -> bool {
+        true
+    }
+
     fn next_event(&mut self, _timeout: Duration) -> Result<Option<SourceEvent>, SourceError> {
         match self.stage {
             Stage::Assign => {

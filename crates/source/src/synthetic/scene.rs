@@ -256,32 +256,61 @@ impl Crowd<'_> {
         free
     }
 
-    fn times(&self) -> impl Iterator<Item = f64> + use<> {
+    /// Whether two things come nearer along the street than zero at a look that also finds them side by side. `look` gives the free
+    /// distance along the street and whether their sides overlap; while they are far apart no look is needed until they could meet.
+    fn collide(&self, closing_mps: f64, look: impl Fn(f64) -> (f64, bool)) -> bool {
         // A fifth of a second: two cars in opposite directions do not pass through each other between two looks.
-        let steps = (self.seconds / 0.2).ceil() as u32 + 1;
-        (0..=steps).map(|step| f64::from(step) * 0.2)
+        let step_s = 0.2;
+        let steps = (self.seconds / step_s).ceil() as u64 + 1;
+        let mut step = 0;
+        while step <= steps {
+            let (free_m, beside) = look(step as f64 * step_s);
+            if free_m < 0.0 && beside {
+                return true;
+            }
+            step += ((free_m / closing_mps / step_s) as u64).max(1);
+        }
+        false
     }
 
     fn meets_ego(&self, actor: &Actor) -> bool {
         let half = half_extent(actor);
-        self.times().any(|time_s| {
+        self.collide(top_speed_mps(&actor.motion) + EGO_TOP_MPS, |time_s| {
             let [s_m, t_m, _] = actor.motion.place(self.ego, time_s);
             // The ego vehicle reaches from 1 m behind its origin to 3.8 m before it, and keeps a distance.
             let ahead = s_m - (self.ego.s_m(time_s) + 1.4);
-            ahead.abs() < half.x + 2.4 + 2.5 && (t_m + LANE_CENTER_M).abs() < half.y + 1.3
+            (ahead.abs() - half.x - 2.4 - 2.5, (t_m + LANE_CENTER_M).abs() < half.y + 1.3)
         })
     }
 
     fn meet(&self, a: &Actor, b: &Actor) -> bool {
-        if let (Motion::Still { s_m: a_s, .. }, Motion::Still { s_m: b_s, .. }) = (a.motion, b.motion) {
-            return (a_s - b_s).abs() < half_extent(a).x + half_extent(b).x + 0.35
-                && touch(a.motion.place(self.ego, 0.0), half_extent(a), b.motion.place(self.ego, 0.0), half_extent(b));
-        }
         if never_near(&a.motion, &b.motion, self.seconds) {
             return false;
         }
         let (half_a, half_b) = (half_extent(a), half_extent(b));
-        self.times().any(|time_s| touch(a.motion.place(self.ego, time_s), half_a, b.motion.place(self.ego, time_s), half_b))
+        let closing_mps = match (a.motion, b.motion) {
+            // Both sway by at most half a metre per second and metre of sway.
+            (Motion::Along { speed_mps: own, .. }, Motion::Along { speed_mps: other, .. }) => (own - other).abs() + 1.6,
+            (own, other) => top_speed_mps(&own) + top_speed_mps(&other) + 0.1,
+        };
+        self.collide(closing_mps, |time_s| {
+            let ([a_s, a_t, _], [b_s, b_t, _]) = (a.motion.place(self.ego, time_s), b.motion.place(self.ego, time_s));
+            let gap_m = 0.3;
+            ((a_s - b_s).abs() - half_a.x - half_b.x - gap_m, (a_t - b_t).abs() < half_a.y + half_b.y + gap_m * 0.5)
+        })
+    }
+}
+
+/// No faster does the ego vehicle go, its surge included.
+const EGO_TOP_MPS: f64 = 13.0;
+
+/// Highest speed along the street.
+fn top_speed_mps(motion: &Motion) -> f64 {
+    match *motion {
+        Motion::Still { .. } | Motion::Crossing { .. } => 0.0,
+        Motion::Along { speed_mps, sway_m, .. } => speed_mps.abs() + 0.5 * sway_m,
+        // The gap breathes by 4 % with 0.6 radians per second.
+        Motion::Convoy { gap_m, .. } => EGO_TOP_MPS + 0.024 * gap_m.abs(),
     }
 }
 
@@ -289,11 +318,6 @@ impl Crowd<'_> {
 fn half_extent(actor: &Actor) -> Vector3<f64> {
     let half = actor.box_size_m / 2.0;
     if matches!(actor.motion, Motion::Crossing { .. }) { Vector3::new(half.y, half.x, half.z) } else { half }
-}
-
-fn touch([a_s, a_t, _]: [f64; 3], half_a: Vector3<f64>, [b_s, b_t, _]: [f64; 3], half_b: Vector3<f64>) -> bool {
-    let gap_m = 0.3;
-    (a_s - b_s).abs() < half_a.x + half_b.x + gap_m && (a_t - b_t).abs() < half_a.y + half_b.y + gap_m * 0.5
 }
 
 /// A cheap look at lanes and speeds that settles most pairs.

@@ -188,7 +188,7 @@ fn ground_floor(
             return wall(0.8);
         }
         let door = bay.rem_euclid(3) == 1;
-        if door && (across < 0.55 || across > 1.75) {
+        if door && !(0.55..=1.75).contains(&across) {
             return wall(0.85);
         }
         if !door && v < 0.75 {
@@ -205,7 +205,7 @@ fn ground_floor(
             return (scaled(color, if across.abs() > 0.47 { 1.25 } else { 0.9 }), 0.25);
         }
     } else if across.abs() < 0.6 && (1.2..2.75).contains(&v) {
-        let frame = across.abs() > 0.53 || across.abs() < 0.03 || v < 1.27 || v > 2.68;
+        let frame = across.abs() > 0.53 || across.abs() < 0.03 || !(1.27..=2.68).contains(&v);
         return if frame { ([0.80, 0.80, 0.78], 0.4) } else { glass([0.17, 0.21, 0.25]) };
     }
     wall(0.94 * wall_grain(paint, u, v))

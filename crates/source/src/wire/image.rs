@@ -50,11 +50,6 @@ impl Format {
     }
 }
 
-/// The name of a picture's format by its first bytes.
-pub(crate) fn format_name(data: &[u8]) -> Option<&'static str> {
-    Format::of(data).map(Format::name)
-}
-
 /// Checks a compressed picture against the format it is said to have, and reads its size.
 pub(super) fn compressed(frame_id: Arc<str>, format_text: &str, data: Bytes) -> Result<CameraImage, Fault> {
     let found = Format::of(&data);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::cdr::{CdrError, Reader};
 use super::points::{Field, Layout, Scalar};
-use super::{Fault, POSE_CHILD_FRAME, Schema, WireError, foxglove, frame_name, image, points};
+use super::{Fault, Schema, WireError, foxglove, frame_name, image, points};
 
 /// `std_msgs/msg/Header`.
 struct Header<'a> {
@@ -56,7 +56,6 @@ fn body(schema: &Schema, payload: &Bytes, stamp_ns: i64) -> Result<SensorFrame, 
         "sensor_msgs/msg/CameraInfo" => camera_info(reader),
         "tf2_msgs/msg/TFMessage" => transforms(reader, stamp_ns),
         "nav_msgs/msg/Odometry" => odometry(reader, stamp_ns),
-        "geometry_msgs/msg/PoseStamped" => pose_stamped(reader, stamp_ns),
         "geometry_msgs/msg/TransformStamped" => {
             let edge = transform_stamped(reader, stamp_ns)?;
             reader.finish()?;
@@ -195,13 +194,6 @@ fn odometry(reader: &mut Reader<'_>, stamp_ns: i64) -> Result<SensorFrame, Probl
     reader.array::<36>()?;
     reader.finish()?;
     Ok(SensorFrame::Transforms(vec![edge(&header, frame_name(child), pose, stamp_ns)?]))
-}
-
-fn pose_stamped(reader: &mut Reader<'_>, stamp_ns: i64) -> Result<SensorFrame, Problem> {
-    let header = header(reader)?;
-    let pose = parts(reader)?;
-    reader.finish()?;
-    Ok(SensorFrame::Transforms(vec![edge(&header, POSE_CHILD_FRAME.into(), pose, stamp_ns)?]))
 }
 
 fn parts(reader: &mut Reader<'_>) -> Result<Parts, CdrError> {
