@@ -77,8 +77,11 @@ pub struct RunJob {
     pub progress: Arc<Progress>,
     /// How the run is stopped.
     pub stop: Arc<StopSignal>,
-    /// End the run, sealing everything, when nothing came for so long.
+    /// End the run, sealing everything, when nothing came for so long. It counts from the moment that partitions are assigned: joining a
+    /// group takes seconds.
     pub stop_when_idle: Option<Duration>,
+    /// Set while the sender is known to be at work: then silence is not the end.
+    pub more_to_come: Arc<AtomicBool>,
 }
 
 /// Why a run failed.
@@ -375,6 +378,9 @@ impl<'a> Run<'a> {
 
     /// Nothing came within [`POLL`].
     fn idle(&mut self) -> Result<(), PipelineError> {
+        if self.partitions.is_empty() || self.job.more_to_come.load(Ordering::SeqCst) {
+            self.last_event = Instant::now();
+        }
         if self.job.stop_when_idle.is_some_and(|limit| self.last_event.elapsed() >= limit) {
             self.ended = true;
             return Ok(());

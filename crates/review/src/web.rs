@@ -133,6 +133,9 @@ fn serve(clips: Vec<Clip>, live_grpc_port: Option<u16>, bind: SocketAddr) -> Res
     let listener = std::net::TcpListener::bind(bind).map_err(taken)?;
     listener.set_nonblocking(true).map_err(taken)?;
     let address = listener.local_addr().map_err(taken)?;
+    if !address.ip().is_loopback() {
+        tracing::warn!("the review page listens on {address} without a password: whoever reaches this machine sees the data");
+    }
     let in_flight = Arc::new(Semaphore::new(RECORDINGS_IN_FLIGHT));
     let router = router(Arc::new(Site { viewer, clips, live_grpc_port, bind: address, in_flight }));
 

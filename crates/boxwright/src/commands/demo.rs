@@ -13,7 +13,7 @@ pub(crate) use with_broker::execute;
 mod with_broker {
     use std::path::PathBuf;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread::JoinHandle;
     use std::time::Duration;
 
@@ -76,12 +76,23 @@ mod with_broker {
             ));
         }
         let mut source = KafkaSource::connect(&config.kafka)?;
-        let producer = produce(drive, config.kafka.clone(), stop_producer)?;
+        let more_to_come = Arc::new(AtomicBool::new(true));
+        let producer = produce(drive, config.kafka.clone(), stop_producer, more_to_come.clone())?;
         let progress = Arc::new(Progress::default());
         let display = ui::ProgressDisplay::start(progress.clone(), total);
         let config = Arc::new(config);
         let stop_when_idle = Some(IDLE);
-        let job = RunJob { config, taxonomy: taxonomy.clone(), dataset: dataset.clone(), view: None, progress, stop, stop_when_idle };
+        let (taxonomy_of_run, dataset_of_run) = (taxonomy.clone(), dataset.clone());
+        let job = RunJob {
+            config,
+            taxonomy: taxonomy_of_run,
+            dataset: dataset_of_run,
+            view: None,
+            progress,
+            stop,
+            stop_when_idle,
+            more_to_come,
+        };
         let run = boxwright_pipeline::run(&mut source, job);
         drop(display);
         let truth = join(producer);
@@ -121,11 +132,20 @@ mod with_broker {
 
     type Producer = JoinHandle<anyhow::Result<Vec<TruthBox>>>;
 
-    fn produce(mut drive: SyntheticDrive, kafka: KafkaConfig, stop: Arc<AtomicBool>) -> anyhow::Result<Producer> {
+    /// Sends the drive from a thread of its own; `more_to_come` is cleared when all of it is with the broker, or never will be.
+    fn produce(
+        mut drive: SyntheticDrive,
+        kafka: KafkaConfig,
+        stop: Arc<AtomicBool>,
+        more_to_come: Arc<AtomicBool>,
+    ) -> anyhow::Result<Producer> {
         let work = move || {
-            let mut sink = KafkaSink::connect(&kafka)?;
-            replay(&mut drive, &mut sink, ReplaySpeed::Max, &mut |_| {}, &stop)?;
-            sink.flush(FLUSH)?;
+            let sent = KafkaSink::connect(&kafka).and_then(|mut sink| {
+                replay(&mut drive, &mut sink, ReplaySpeed::Max, &mut |_| {}, &stop)?;
+                sink.flush(FLUSH)
+            });
+            more_to_come.store(false, Ordering::SeqCst);
+            sent?;
             Ok(drive.truth().to_vec())
         };
         std::thread::Builder::new().name("drive".to_owned()).spawn(work).context("cannot start the producer")
