@@ -26,7 +26,7 @@ fn produce_raw(broker: &TestBroker, topic: &str, headers: &[(&str, &str)], paylo
 }
 
 fn drive() -> Vec<OutgoingMessage> {
-    let mut drive = SyntheticDrive::new(SyntheticConfig { seconds: 1.0, ..SyntheticConfig::default() });
+    let mut drive = SyntheticDrive::new(SyntheticConfig { seconds: 1.0, ..SyntheticConfig::default() }).unwrap();
     std::iter::from_fn(|| drive.next_message().unwrap()).collect()
 }
 

@@ -33,7 +33,7 @@ fn mcap_directly_and_through_kafka() {
 }
 
 fn drive() -> Vec<OutgoingMessage> {
-    let mut drive = SyntheticDrive::new(SyntheticConfig { seconds: 3.0, ..SyntheticConfig::default() });
+    let mut drive = SyntheticDrive::new(SyntheticConfig { seconds: 3.0, ..SyntheticConfig::default() }).unwrap();
     std::iter::from_fn(|| drive.next_message().unwrap()).collect()
 }
 

@@ -10,7 +10,7 @@ use crate::support::TestBroker;
 
 /// A drive over four clips of two seconds.
 fn drive() -> Vec<OutgoingMessage> {
-    let mut drive = SyntheticDrive::new(SyntheticConfig { seconds: 8.0, ..SyntheticConfig::default() });
+    let mut drive = SyntheticDrive::new(SyntheticConfig { seconds: 8.0, ..SyntheticConfig::default() }).unwrap();
     std::iter::from_fn(|| drive.next_message().unwrap()).collect()
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn label_files(dataset: &Path) -> std::collections::BTreeMap<std::pat
 /// Rows of a table over all clips, from the manifest entries.
 pub(crate) fn rows(dataset: &Path, table: &str) -> u64 {
     let dataset = boxwright_shard::Dataset::open(dataset).unwrap();
-    dataset.entries().unwrap().iter().flat_map(|entry| &entry.files).filter(|file| file.table == table).map(|file| file.rows).sum()
+    dataset.entries().unwrap().iter().flat_map(|entry| &entry.files).filter(|file| file.table.as_str() == table).map(|file| file.rows).sum()
 }
 
 /// Asserts that two folders of label files are equal to the byte, naming the first that is not.

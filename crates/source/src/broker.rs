@@ -2,6 +2,19 @@
 //!
 //! It is [nisshi](https://nisshi.io), a broker written in Rust, on a thread of its own. It serves the Kafka protocol to any client, so
 //! that everything else is exactly the code that runs against Apache Kafka.
+//!
+//! # What it is good for
+//! [`LIMITS`] says it to the user. Figures for 2 MB messages through librdkafka, produced and then consumed by one process on two cores
+//! (`cargo test --release -p boxwright-source --lib speed -- --ignored --nocapture`):
+//!
+//! | kept in | produced | consumed | resident memory |
+//! | --- | --- | --- | --- |
+//! | memory | 243 MB/s | 486 MB/s | grows by what is produced |
+//! | a folder (SQLite) | 38 MB/s | 3 MB/s | flat |
+//!
+//! Not served: DeleteRecords (the connection breaks), offsets for times, TLS and authentication, retention and compaction. In memory the
+//! end of a partition is answered one too low for every message that shared a batch with the last one, so that counts of small messages
+//! are too low; reading is not touched by it. A group waits some seconds before it forms.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -19,7 +32,8 @@ use uuid::Uuid;
 use crate::error::SourceError;
 
 /// What a user should know before relying on it.
-pub const LIMITS: &str = "limits";
+pub const LIMITS: &str = "one node without copies, TLS or passwords: for labs and demos, not for a fleet. In memory nothing is ever deleted; \
+                          with --data reading is slow (about 3 MB/s), so a lab with a lidar wants Apache Kafka";
 
 /// How long it may take to serve the first connection.
 const READY: Duration = Duration::from_secs(10);
@@ -116,7 +130,17 @@ fn claim(dir: &Path) -> Result<(PathBuf, std::fs::File), SourceError> {
 fn sqlite_url(dir: &Path) -> Result<String, SourceError> {
     let file = dir.join("broker.db");
     let text = file.to_str().unwrap_or_default();
-    Ok(format!("sqlite:///{text}"))
+    // Two slashes more than it seems to need: the engine takes one away and lays the rest over the working directory, which an absolute
+    // path replaces. It does not undo the escapes of the URL, so a name that needs them would become another name.
+    let url = format!("sqlite:///{text}");
+    let kept = Url::parse(&url).is_ok_and(|url| url.path().strip_prefix('/') == Some(text));
+    if text.is_empty() || !kept {
+        return Err(broken(format!(
+            "cannot use {}: expected a path of plain letters without spaces\nhint: --data names another folder",
+            dir.display()
+        )));
+    }
+    Ok(url)
 }
 
 fn choose_port(listen: SocketAddr) -> Result<SocketAddr, SourceError> {

@@ -15,7 +15,7 @@ mod with_broker {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread::JoinHandle;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use anyhow::{Context, bail};
     use boxwright_label::metrics::{self, Criterion, Evaluation};
@@ -33,9 +33,11 @@ mod with_broker {
     use crate::args::DemoArgs;
     use crate::{Outcome, signals, ui};
 
-    /// The drive is over when nothing came for so long after the producer had finished.
-    const IDLE: Duration = Duration::from_millis(1500);
+    /// The drive is over when nothing came for so long after everything that was sent has been read.
+    const IDLE: Duration = Duration::from_millis(200);
     const FLUSH: Duration = Duration::from_secs(60);
+    /// How long the consumer may lag behind the producer before the demo goes on without the rest.
+    const CONSUMER_LAG: Duration = Duration::from_secs(120);
 
     /// What `--json` prints: the run's report with the evaluation beside it.
     #[derive(Serialize)]
@@ -61,6 +63,9 @@ mod with_broker {
         let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         let broker = EmbeddedBroker::start(loopback, None).context("the demo needs a free port on 127.0.0.1")?;
         config.kafka.brokers = broker.address();
+        // Nobody else will join this group, and the embedded broker lets a group wait for half of this before it forms.
+        config.kafka.session_timeout_ms = 3000;
+        config.kafka.client.insert("heartbeat.interval.ms".to_owned(), "500".to_owned());
         topics::create(&config.kafka, &TopicPlan { partitions: 2, replication: 1, ..TopicPlan::for_config(&config.kafka) })?;
 
         let dataset = Dataset::open_or_create(&folder, config.grid())?;
@@ -77,8 +82,8 @@ mod with_broker {
         }
         let mut source = KafkaSource::connect(&config.kafka)?;
         let more_to_come = Arc::new(AtomicBool::new(true));
-        let producer = produce(drive, config.kafka.clone(), stop_producer, more_to_come.clone())?;
         let progress = Arc::new(Progress::default());
+        let producer = produce(drive, config.kafka.clone(), stop_producer, progress.clone(), more_to_come.clone())?;
         let display = ui::ProgressDisplay::start(progress.clone(), total);
         let config = Arc::new(config);
         let stop_when_idle = Some(IDLE);
@@ -132,11 +137,12 @@ mod with_broker {
 
     type Producer = JoinHandle<anyhow::Result<Vec<TruthBox>>>;
 
-    /// Sends the drive from a thread of its own; `more_to_come` is cleared when all of it is with the broker, or never will be.
+    /// Sends the drive from a thread of its own; `more_to_come` is cleared when all of it has been read, or never will be.
     fn produce(
         mut drive: SyntheticDrive,
         kafka: KafkaConfig,
         stop: Arc<AtomicBool>,
+        progress: Arc<Progress>,
         more_to_come: Arc<AtomicBool>,
     ) -> anyhow::Result<Producer> {
         let work = move || {
@@ -144,6 +150,11 @@ mod with_broker {
                 replay(&mut drive, &mut sink, ReplaySpeed::Max, &mut |_| {}, &stop)?;
                 sink.flush(FLUSH)
             });
+            let expected = sent.as_ref().map_or(0, |delivered| delivered.messages);
+            let until = Instant::now() + CONSUMER_LAG;
+            while progress.frames.load(Ordering::SeqCst) < expected && Instant::now() < until && !stop.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             more_to_come.store(false, Ordering::SeqCst);
             sent?;
             Ok(drive.truth().to_vec())

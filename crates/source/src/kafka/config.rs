@@ -64,7 +64,8 @@ impl Default for KafkaConfig {
             // About thirty of the largest sweeps: enough to ride out a pause of the pipeline of some seconds at 20 MB/s, little enough
             // that a worker with a few partitions stays below half a gigabyte.
             queue_bytes: 64 << 20,
-            session_timeout_ms: 45_000,
+            // The embedded broker lets a group wait for half of it before it forms.
+            session_timeout_ms: 10_000,
             quiet_after_ms: 1_000,
             connect_timeout_ms: 8_000,
             give_up_after_ms: 0,

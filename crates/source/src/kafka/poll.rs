@@ -107,7 +107,7 @@ impl Poller {
     fn read_lanes(&mut self) -> bool {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut moved = false;
-        for lane in &mut lanes {
+        for lane in lanes.iter_mut().filter(|lane| !self.context.is_held_back(&lane.partition)) {
             moved |= self.read_lane(lane);
         }
         self.lanes = lanes;

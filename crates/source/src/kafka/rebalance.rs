@@ -46,6 +46,8 @@ pub(crate) struct SourceContext {
     consumer: OnceLock<Weak<SourceConsumer>>,
     lanes: Mutex<Vec<LaneChange>>,
     assigned: Mutex<BTreeSet<PartitionId>>,
+    /// Partitions that the pipeline does not want to read from at the moment.
+    held_back: Mutex<BTreeSet<PartitionId>>,
     revocation_pending: Mutex<bool>,
     revocation_changed: Condvar,
     patience: Duration,
@@ -61,6 +63,7 @@ impl SourceContext {
             consumer: OnceLock::new(),
             lanes: Mutex::new(Vec::new()),
             assigned: Mutex::new(BTreeSet::new()),
+            held_back: Mutex::new(BTreeSet::new()),
             revocation_pending: Mutex::new(false),
             revocation_changed: Condvar::new(),
             patience,
@@ -95,6 +98,16 @@ impl SourceContext {
 
     pub(crate) fn take_lane_changes(&self) -> Vec<LaneChange> {
         std::mem::take(&mut *lock(&self.lanes))
+    }
+
+    /// Leaves the messages of these partitions in the client, and reads all others.
+    pub(crate) fn hold_back(&self, partitions: &BTreeSet<PartitionId>) {
+        lock(&self.held_back).clone_from(partitions);
+        self.wake();
+    }
+
+    pub(crate) fn is_held_back(&self, partition: &PartitionId) -> bool {
+        lock(&self.held_back).contains(partition)
     }
 
     pub(crate) fn is_assigned(&self, partition: &PartitionId) -> bool {

@@ -1,6 +1,6 @@
 //! [`KafkaSource`]: a consumer of the group, as a [`Source`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -40,6 +40,8 @@ pub struct KafkaSource {
     thread: Option<JoinHandle<()>>,
     dead_letters: Option<DeadLetters>,
     held_over: BTreeMap<PartitionId, i64>,
+    /// Events of held-back partitions that were in the queue already. Bounded by it: nothing new of such a partition enters the queue.
+    set_aside: VecDeque<SourceEvent>,
     stale_commits: u64,
 }
 
@@ -72,6 +74,7 @@ impl KafkaSource {
             thread: Some(thread),
             dead_letters: None,
             held_over: BTreeMap::new(),
+            set_aside: VecDeque::new(),
             stale_commits: 0,
         })
     }
@@ -85,6 +88,13 @@ impl KafkaSource {
     #[cfg(test)]
     pub(crate) fn queued_bytes(&self) -> usize {
         self.context.queue.bytes()
+    }
+
+    /// The first event that was set aside and is wanted again.
+    fn take_set_aside(&mut self) -> Option<SourceEvent> {
+        let wanted = |event: &SourceEvent| partition_of(event).is_none_or(|partition| !self.context.is_held_back(&partition));
+        let index = self.set_aside.iter().position(wanted)?;
+        self.set_aside.remove(index)
     }
 
     /// Splits off what is no longer ours to commit.
@@ -104,11 +114,31 @@ impl KafkaSource {
 
 impl Source for KafkaSource {
     fn next_event(&mut self, timeout: Duration) -> Result<Option<SourceEvent>, SourceError> {
-        let event = self.context.queue.pop(timeout);
-        if self.context.starved.swap(false, Ordering::SeqCst) {
-            self.context.wake();
+        let deadline = Instant::now() + timeout;
+        if let Some(event) = self.take_set_aside() {
+            return Ok(Some(event));
         }
-        event
+        loop {
+            let event = self.context.queue.pop(deadline.saturating_duration_since(Instant::now()));
+            if self.context.starved.swap(false, Ordering::SeqCst) {
+                self.context.wake();
+            }
+            match event? {
+                Some(SourceEvent::Revoked(partitions)) => {
+                    self.set_aside.retain(|event| partition_of(event).is_none_or(|partition| !partitions.contains(&partition)));
+                    return Ok(Some(SourceEvent::Revoked(partitions)));
+                }
+                Some(event) if partition_of(&event).is_some_and(|partition| self.context.is_held_back(&partition)) => {
+                    self.set_aside.push_back(event);
+                }
+                event => return Ok(event),
+            }
+        }
+    }
+
+    fn hold_back(&mut self, partitions: &BTreeSet<PartitionId>) -> Result<(), SourceError> {
+        self.context.hold_back(partitions);
+        Ok(())
     }
 
     fn commit(&mut self, offsets: &[(PartitionId, i64)]) -> Result<(), SourceError> {
@@ -163,6 +193,17 @@ impl Drop for KafkaSource {
             tracing::error!("the Kafka thread ended with a panic");
         }
     }
+}
+
+/// The partition that an event is about, where it is about one.
+fn partition_of(event: &SourceEvent) -> Option<PartitionId> {
+    let position = match event {
+        SourceEvent::Record(record) => &record.header.position,
+        SourceEvent::Rejected(rejected) => &rejected.position,
+        SourceEvent::Quiet(partition) => return Some(partition.clone()),
+        SourceEvent::Assigned(_) | SourceEvent::Revoked(_) | SourceEvent::End => return None,
+    };
+    Some(PartitionId { topic: position.topic.clone(), partition: position.partition })
 }
 
 type Created = (Arc<SourceContext>, Arc<SourceConsumer>);
