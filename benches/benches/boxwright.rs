@@ -31,7 +31,8 @@ const ORIGIN: [f64; 3] = [0.0, 0.0, 1.9];
 fn sync(c: &mut Criterion) {
     let mut group = c.benchmark_group("sync");
     // A lidar and three cameras at 10 Hz, with a jitter that repeats.
-    let messages: Vec<(usize, i64)> = (0..10_000).map(|n: i64| ((n % 4) as usize, n / 4 * 100_000_000 + (n * 7919) % 9_000_000)).collect();
+    let messages: Vec<(usize, i64)> =
+        (0..10_000).map(|n: i64| ((n % 4) as usize, n / 4 * 100_000_000 + (n * 7919) % 9_000_000)).collect();
     group.throughput(Throughput::Elements(messages.len() as u64));
     group.bench_function("approximate_time", |b| {
         b.iter(|| {
@@ -105,7 +106,9 @@ fn label(c: &mut Criterion) {
         let fit = FitConfig::default();
         b.iter(|| {
             let groups = clusters.groups.iter();
-            black_box(groups.filter_map(|group| fit_box(&cleaned.xyz, &ground.height_above_m, &group.members, lidar_xy, &fit)).count())
+            black_box(
+                groups.filter_map(|group| fit_box(&cleaned.xyz, &ground.height_above_m, &group.members, lidar_xy, &fit)).count(),
+            )
         });
     });
     group.bench_function("fit_and_classify", |b| b.iter(|| black_box(found())));
@@ -123,7 +126,9 @@ fn label(c: &mut Criterion) {
             criterion::BatchSize::LargeInput,
         );
     });
-    group.bench_function("online_chain", |b| b.iter_batched(labeler, |mut labeler| one_sweep(&mut labeler, &points), criterion::BatchSize::LargeInput));
+    group.bench_function("online_chain", |b| {
+        b.iter_batched(labeler, |mut labeler| one_sweep(&mut labeler, &points), criterion::BatchSize::LargeInput)
+    });
     group.finish();
 }
 
@@ -132,8 +137,13 @@ fn labeler() -> ClipLabeler {
 }
 
 fn one_sweep(labeler: &mut ClipLabeler, points: &PointCloud) -> usize {
-    let input =
-        SweepInput { sample_id: "bench".into(), stamp_ns: 0, points, world_from_ego: Some(Pose::identity()), lidar_origin_ego_m: ORIGIN };
+    let input = SweepInput {
+        sample_id: "bench".into(),
+        stamp_ns: 0,
+        points,
+        world_from_ego: Some(Pose::identity()),
+        lidar_origin_ego_m: ORIGIN,
+    };
     labeler.sweep(&input).detections
 }
 

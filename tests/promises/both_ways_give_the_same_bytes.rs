@@ -1,8 +1,8 @@
 //! A drive read directly, and the same drive replayed to Kafka and consumed, give the same labels to the byte; and so does every
 //! interleaving of topics and partitions.
 
-use boxwright_source::{OutgoingMessage, Recording};
 use boxwright_source::synthetic::{SyntheticConfig, SyntheticDrive};
+use boxwright_source::{OutgoingMessage, Recording};
 use boxwright_tests::{boxwright, kitti_raw, pandaset_mcap};
 
 use crate::support::{TestBroker, assert_same_labels};

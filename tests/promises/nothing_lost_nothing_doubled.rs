@@ -38,7 +38,9 @@ impl Bench {
     /// Arguments of a run with a consumer group of its own.
     fn args(&self, name: &str) -> Vec<String> {
         let config = self.out.path().join(format!("{name}.toml"));
-        let text = std::fs::read_to_string(&self.config).unwrap() + &format!("[kafka]\ngroup_id = \"{name}\"\n");
+        // A short session: the broker lets a group wait for half of it, and forgets a killed member after it.
+        let kafka = format!("[kafka]\ngroup_id = \"{name}\"\nsession_timeout_ms = 3000\n[kafka.client]\n\"heartbeat.interval.ms\" = \"500\"\n");
+        let text = format!("{}{kafka}", std::fs::read_to_string(&self.config).unwrap());
         std::fs::write(&config, text).unwrap();
         ["run", "--config", config.to_str().unwrap(), "--brokers", &self.broker.address(), "--dataset", &self.dataset(name)]
             .map(str::to_owned)
@@ -62,7 +64,7 @@ fn a_worker_that_is_killed_and_started_again_writes_the_same_bytes() {
     let bench = Bench::new();
     let whole = bench.run_to_the_end("whole");
     assert!(whole["clips"].as_u64().unwrap() >= 4, "{whole}");
-    for (name, after_ms, signal) in [("killed", 1500, "-KILL"), ("killed-later", 3000, "-KILL"), ("terminated", 2000, "-TERM")] {
+    for (name, after_ms, signal) in [("killed", 3500, "-KILL"), ("killed-later", 6000, "-KILL"), ("terminated", 5000, "-TERM")] {
         let args = bench.args(name);
         let child = start(&args.iter().map(String::as_str).collect::<Vec<_>>());
         std::thread::sleep(Duration::from_millis(after_ms));
@@ -107,8 +109,14 @@ fn a_signal_drains_and_seals_what_is_complete() {
     let mut args = bench.args("signal");
     args.push("--json".to_owned());
     let child = start(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    // Long enough to read everything and for its partitions to fall silent.
-    std::thread::sleep(Duration::from_secs(15));
+    // Until all but the last clips are sealed, and then long enough to read the rest and for the partitions to fall silent.
+    let manifest = std::path::PathBuf::from(bench.dataset("signal")).join("manifest");
+    let sealed = || if manifest.is_dir() { files_below(&manifest).len() } else { 0 };
+    let until = std::time::Instant::now() + Duration::from_secs(120);
+    while sealed() < 4 && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::thread::sleep(Duration::from_secs(6));
     let _ = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     let report = wait(child).expect_code(0).json();
     assert_eq!(report["clips_left_open"], 0, "{report}");

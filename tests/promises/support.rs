@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use boxwright_pipeline::Config;
+use boxwright_source::OutgoingMessage;
 use boxwright_source::broker::EmbeddedBroker;
 use boxwright_source::kafka::topics::{self, TopicPlan};
 use boxwright_source::kafka::{KafkaConfig, KafkaSink};
-use boxwright_source::OutgoingMessage;
 
 /// A broker on a free port with the project's topics.
 pub(crate) struct TestBroker {
@@ -52,7 +52,14 @@ pub(crate) fn label_files(dataset: &Path) -> std::collections::BTreeMap<std::pat
 /// Rows of a table over all clips, from the manifest entries.
 pub(crate) fn rows(dataset: &Path, table: &str) -> u64 {
     let dataset = boxwright_shard::Dataset::open(dataset).unwrap();
-    dataset.entries().unwrap().iter().flat_map(|entry| &entry.files).filter(|file| file.table.as_str() == table).map(|file| file.rows).sum()
+    dataset
+        .entries()
+        .unwrap()
+        .iter()
+        .flat_map(|entry| &entry.files)
+        .filter(|file| file.table.as_str() == table)
+        .map(|file| file.rows)
+        .sum()
 }
 
 /// Asserts that two folders of label files are equal to the byte, naming the first that is not.

@@ -16,7 +16,9 @@ fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
     assert!(files_below(&first) == files_below(&second), "two runs of one seed differ");
     assert!(files_below(&first) != files_below(&other), "two seeds give the same street");
 
-    for key in ["frames", "samples", "late", "dead_lettered", "boxes", "tracks", "shards", "bytes", "seconds", "precision", "recall"] {
+    for key in
+        ["frames", "samples", "late", "dead_lettered", "boxes", "tracks", "shards", "bytes", "seconds", "precision", "recall"]
+    {
         assert!(report[key].is_number(), "{key} is missing: {report}");
     }
     assert!(report["dropped"].is_object());

@@ -31,7 +31,8 @@ fn storage_goes_on_at_full_speed_while_the_viewer_is_frozen() {
     let out = tempfile::tempdir().unwrap();
     let run = |name: &str, view: Option<String>| {
         let dataset = out.path().join(name);
-        let mut args = vec!["run", "--from", "kitti-raw", drive.to_str().unwrap(), "--dataset", dataset.to_str().unwrap(), "--json"];
+        let mut args =
+            vec!["run", "--from", "kitti-raw", drive.to_str().unwrap(), "--dataset", dataset.to_str().unwrap(), "--json"];
         let view = view.unwrap_or_default();
         if !view.is_empty() {
             args.extend(["--view", &view]);

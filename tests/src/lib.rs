@@ -49,7 +49,9 @@ pub fn shared() -> Option<PathBuf> {
 #[must_use]
 pub fn python() -> Option<PathBuf> {
     let prepared = std::env::var_os("BOXWRIGHT_TEST_PYTHON").map(PathBuf::from);
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     let found = prepared.or_else(|| Some(cache?.join("boxwright/venv/bin/python"))).filter(|path| path.exists());
     if found.is_none() {
         missing("the Python environment is missing", "bash tests/run makes it");

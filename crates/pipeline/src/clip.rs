@@ -17,8 +17,8 @@ use std::sync::Arc;
 use boxwright_label::{ClipLabeler, LabelConfig, SweepInput};
 use boxwright_model::time::NS_PER_MS;
 use boxwright_model::{
-    CameraImage, ClipId, DropReason, Finding, FrameHeader, LidarSweep, PointCloud, Pose, Sample, SceneFrame, SceneImage, SensorFrame,
-    SensorKind, Severity, StampedPose, Taxonomy,
+    CameraImage, ClipId, DropReason, Finding, FrameHeader, LidarSweep, PointCloud, Pose, Sample, SceneFrame, SceneImage,
+    SensorFrame, SensorKind, Severity, StampedPose, Taxonomy,
 };
 use boxwright_timesync::approximate::ApproximateError;
 use boxwright_timesync::{MatchEvent, MatchFrame, Matcher, MatcherConfig, MotionConfig, PoseTrack, TransformError, deskew};
@@ -327,7 +327,11 @@ pub(crate) fn unplaced_sensor(header: &FrameHeader, frame_id: &str) -> Finding {
         stamp_ns: header.stamp_ns,
         track_id: None,
         sample_id: None,
-        message: format!("no transform from the ego frame to {frame_id:?} of {}: it is taken for the ego frame itself", header.sensor),
-        values: serde_json::json!({ "sensor": &*header.sensor, "frame_id": frame_id, "kind": SensorKind::Lidar.as_str() }).to_string(),
+        message: format!(
+            "no transform from the ego frame to {frame_id:?} of {}: it is taken for the ego frame itself",
+            header.sensor
+        ),
+        values: serde_json::json!({ "sensor": &*header.sensor, "frame_id": frame_id, "kind": SensorKind::Lidar.as_str() })
+            .to_string(),
     }
 }

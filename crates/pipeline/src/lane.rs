@@ -133,7 +133,10 @@ impl OpenClip {
         let mut rows = std::mem::take(&mut self.late_rows);
         rows.sort_by(|(a, _), (b, _)| {
             let key = |record: &Record| (record.header.stamp_ns, record.header.kind);
-            key(a).cmp(&key(b)).then_with(|| a.header.sensor.cmp(&b.header.sensor)).then_with(|| a.header.position.cmp(&b.header.position))
+            key(a)
+                .cmp(&key(b))
+                .then_with(|| a.header.sensor.cmp(&b.header.sensor))
+                .then_with(|| a.header.position.cmp(&b.header.position))
         });
         rows.into_iter().map(|(record, reason)| Row::Late { record, reason }).collect()
     }
@@ -211,7 +214,13 @@ impl LaneState {
     }
 
     /// Sends a message to the dead letters and notes it in the clip that it would have been in.
-    fn reject(&mut self, clip: ClipId, record: Record, reason: &str, error: &dyn std::error::Error) -> Result<(), Option<PipelineError>> {
+    fn reject(
+        &mut self,
+        clip: ClipId,
+        record: Record,
+        reason: &str,
+        error: &dyn std::error::Error,
+    ) -> Result<(), Option<PipelineError>> {
         self.clip(&record.header.vehicle, clip)?.1.dead_lettered += 1;
         let rejected = Rejected::from_record(record, reason, error.to_string());
         self.report(LaneReport::Rejected(Box::new(rejected))).map_err(|HungUp| None)

@@ -334,7 +334,8 @@ impl<'a> Run<'a> {
     fn assigned(&mut self, partitions: Vec<PartitionId>) -> Result<(), PipelineError> {
         for partition in partitions {
             let number = self.partition_number(&partition.topic, partition.partition);
-            for vehicle in self.vehicles.values_mut().filter(|vehicle| vehicle.reads_number(partition.partition, &self.partitions)) {
+            for vehicle in self.vehicles.values_mut().filter(|vehicle| vehicle.reads_number(partition.partition, &self.partitions))
+            {
                 vehicle.add_partition(number);
             }
         }
@@ -540,6 +541,7 @@ fn lane_count(config: &Config) -> usize {
 
 /// A vehicle's lane: FNV-1a of its name, so that it is the same in every run.
 fn lane_of(vehicle: &str, lanes: usize) -> usize {
-    let hash = vehicle.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        vehicle.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     (hash % lanes.max(1) as u64) as usize
 }

@@ -18,7 +18,9 @@ pub enum SourceError {
         message: String,
     },
     /// None of the topics exists.
-    #[error("missing topics: expected {expected}, found none of them at {brokers}\nhint: boxwright topics create --brokers {brokers}")]
+    #[error(
+        "missing topics: expected {expected}, found none of them at {brokers}\nhint: boxwright topics create --brokers {brokers}"
+    )]
     NoTopics {
         /// Topics looked for.
         expected: String,

@@ -302,7 +302,8 @@ pub fn parse_headers(
     let encoding = Encoding::from_name(encoding_name)
         .ok_or_else(|| (reason::UNKNOWN_ENCODING, format!("expected encoding protobuf or cdr, got {encoding_name:?}")))?;
     let kind = wire::kind_of(schema, encoding).ok_or_else(|| {
-        let message = format!("no decoder for schema {schema:?} with encoding {encoding_name}: expected one of {}", wire::known_schemas());
+        let message =
+            format!("no decoder for schema {schema:?} with encoding {encoding_name}: expected one of {}", wire::known_schemas());
         (reason::UNKNOWN_SCHEMA, message)
     })?;
     let stamp_text = required(headers, "stamp_ns")?;
@@ -310,7 +311,8 @@ pub fn parse_headers(
         .parse::<i64>()
         .map_err(|_| (reason::BAD_HEADER, format!("stamp_ns: expected nanoseconds as an integer, got {stamp_text:?}")))?;
     if !is_plausible_stamp(stamp_ns) {
-        let message = format!("stamp_ns: expected 0 to {MAX_PLAUSIBLE_STAMP_NS}, got {stamp_ns}\nhint: is the sender's unit nanoseconds?");
+        let message =
+            format!("stamp_ns: expected 0 to {MAX_PLAUSIBLE_STAMP_NS}, got {stamp_ns}\nhint: is the sender's unit nanoseconds?");
         return Err((reason::IMPLAUSIBLE_STAMP, message));
     }
     let stamp_ref = match text(headers, "stamp_ref")? {
@@ -333,8 +335,16 @@ pub fn parse_headers(
         return Err((reason::BAD_HEADER, "sensor: expected a name, got nothing".to_owned()));
     }
     let grade = text(headers, "grade")?.unwrap_or_default();
-    let header =
-        FrameHeader { vehicle: vehicle.into(), sensor: sensor.into(), kind, stamp_ns, stamp_ref, seq, grade: grade.into(), position };
+    let header = FrameHeader {
+        vehicle: vehicle.into(),
+        sensor: sensor.into(),
+        kind,
+        stamp_ns,
+        stamp_ref,
+        seq,
+        grade: grade.into(),
+        position,
+    };
     Ok((header, schema.into(), encoding))
 }
 

@@ -40,7 +40,6 @@ pub use self::foxglove::{
 };
 pub use self::points::MAX_POINTS;
 
-
 /// Largest payload of a sweep or an image: what [`MAX_POINTS`] points of 26 bytes need. Memory for a message is a small multiple of it.
 pub const MAX_FRAME_PAYLOAD_BYTES: usize = 256 << 20;
 /// Largest payload of transforms or a calibration. These are kilobytes; protobuf lets two bytes stand for a structure of over a hundred,
@@ -175,10 +174,8 @@ pub fn known_schemas() -> String {
 /// [`WireError`] when the payload is not a message of the schema, is larger than any such message is, or says something that cannot be
 /// (an image of another format, a field outside its point, a camera without focal length).
 pub fn decode(record: &Record) -> Result<SensorFrame, WireError> {
-    let schema = find(&record.schema, record.encoding).ok_or_else(|| WireError::UnknownSchema {
-        schema: record.schema.to_string(),
-        encoding: record.encoding.as_str(),
-    })?;
+    let schema = find(&record.schema, record.encoding)
+        .ok_or_else(|| WireError::UnknownSchema { schema: record.schema.to_string(), encoding: record.encoding.as_str() })?;
     schema.check_size(&record.payload)?;
     match schema.encoding {
         Encoding::Protobuf => foxglove::decode(schema, &record.payload, record.header.stamp_ns),
@@ -191,8 +188,8 @@ pub fn decode(record: &Record) -> Result<SensorFrame, WireError> {
 /// # Errors
 /// When the payload is not a message of the schema.
 pub fn stamp_of(schema: &str, encoding: Encoding, payload: &Bytes) -> Result<Option<i64>, WireError> {
-    let schema =
-        find(schema, encoding).ok_or_else(|| WireError::UnknownSchema { schema: schema.to_owned(), encoding: encoding.as_str() })?;
+    let schema = find(schema, encoding)
+        .ok_or_else(|| WireError::UnknownSchema { schema: schema.to_owned(), encoding: encoding.as_str() })?;
     schema.check_size(payload)?;
     match schema.encoding {
         Encoding::Protobuf => foxglove::stamp_of(schema, payload),

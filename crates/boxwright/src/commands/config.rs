@@ -12,7 +12,12 @@ pub(crate) fn execute(args: &ConfigArgs) -> anyhow::Result<Outcome> {
             let config = Config::load(file)?;
             let taxonomy = config.load_taxonomy()?;
             let classes: Vec<&str> = taxonomy.classes().iter().map(|class| &*class.name).collect();
-            ui::print(&format!("{} is usable: clips of {} s, classes {}", file.display(), config.clip.length_s, classes.join(", ")));
+            ui::print(&format!(
+                "{} is usable: clips of {} s, classes {}",
+                file.display(),
+                config.clip.length_s,
+                classes.join(", ")
+            ));
         }
         ConfigAction::Default => ui::print(DEFAULT_TOML.trim_end()),
     }

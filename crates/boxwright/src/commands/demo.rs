@@ -3,7 +3,9 @@
 
 #[cfg(not(feature = "embedded-broker"))]
 pub(crate) fn execute(_args: &crate::args::DemoArgs) -> anyhow::Result<crate::Outcome> {
-    anyhow::bail!("this build has no embedded broker, which the demo needs\nhint: build with the feature embedded-broker (on by default)")
+    anyhow::bail!(
+        "this build has no embedded broker, which the demo needs\nhint: build with the feature embedded-broker (on by default)"
+    )
 }
 
 #[cfg(feature = "embedded-broker")]
@@ -22,11 +24,11 @@ mod with_broker {
     use boxwright_model::{Box3, Taxonomy};
     use boxwright_pipeline::{Config, Progress, Report, RunJob, StopSignal};
     use boxwright_shard::{ClipReader, Dataset};
+    use boxwright_source::Recording;
     use boxwright_source::broker::EmbeddedBroker;
     use boxwright_source::kafka::topics::{self, TopicPlan};
     use boxwright_source::kafka::{KafkaConfig, KafkaSink, KafkaSource, ReplaySpeed, replay};
     use boxwright_source::synthetic::{SyntheticConfig, SyntheticDrive, TruthBox};
-    use boxwright_source::Recording;
     use serde::Serialize;
 
     use super::super::view;
@@ -130,9 +132,13 @@ mod with_broker {
             }
             return Ok(folder.clone());
         }
-        let named = |number: u32| PathBuf::from(if number == 1 { "boxwright-demo".to_owned() } else { format!("boxwright-demo-{number}") });
+        let named =
+            |number: u32| PathBuf::from(if number == 1 { "boxwright-demo".to_owned() } else { format!("boxwright-demo-{number}") });
         // A thousand demos in one folder: more likely a loop than a person.
-        (1..=1000).map(named).find(|folder| !folder.exists()).context("a thousand boxwright-demo folders exist here\nhint: delete some")
+        (1..=1000)
+            .map(named)
+            .find(|folder| !folder.exists())
+            .context("a thousand boxwright-demo folders exist here\nhint: delete some")
     }
 
     type Producer = JoinHandle<anyhow::Result<Vec<TruthBox>>>;

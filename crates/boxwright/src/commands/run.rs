@@ -27,7 +27,16 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
     dataset.remove_orphans()?;
     let view = args.view.as_ref().map(|mode| open_view(mode, &config, taxonomy.clone())).transpose()?;
     let progress = Arc::new(Progress::default());
-    let job = RunJob { config, taxonomy, dataset, view, progress: progress.clone(), stop, stop_when_idle: args.stop_when_idle, more_to_come: Arc::default() };
+    let job = RunJob {
+        config,
+        taxonomy,
+        dataset,
+        view,
+        progress: progress.clone(),
+        stop,
+        stop_when_idle: args.stop_when_idle,
+        more_to_come: Arc::default(),
+    };
     let display = ui::ProgressDisplay::start(progress, input.total());
     let mut report = boxwright_pipeline::run(input.source(), job)?;
     drop(display);

@@ -11,11 +11,8 @@ pub(crate) fn execute(args: &TopicsArgs) -> anyhow::Result<Outcome> {
     let config = load_config(args.config.as_deref(), args.brokers.as_deref())?;
     match args.action {
         TopicsAction::Create => {
-            let plan = TopicPlan {
-                partitions: args.partitions,
-                replication: args.replication,
-                ..TopicPlan::for_config(&config.kafka)
-            };
+            let plan =
+                TopicPlan { partitions: args.partitions, replication: args.replication, ..TopicPlan::for_config(&config.kafka) };
             let created = topics::create(&config.kafka, &plan)?;
             if args.json {
                 ui::print(&serde_json::to_string(&created).context("cannot write the list")?);
@@ -33,7 +30,8 @@ pub(crate) fn execute(args: &TopicsArgs) -> anyhow::Result<Outcome> {
             } else if found.is_empty() {
                 ui::print(&format!("no topic begins with {:?}\nhint: boxwright topics create", config.kafka.topic_prefix));
             } else {
-                let text = |topic: &topics::TopicInfo| format!("{} partitions, {} messages", topic.partitions.len(), topic.messages);
+                let text =
+                    |topic: &topics::TopicInfo| format!("{} partitions, {} messages", topic.partitions.len(), topic.messages);
                 let rows: Vec<_> = found.iter().map(|topic| (topic.name.clone(), text(topic))).collect();
                 ui::print(ui::table(&rows).trim_end());
             }

@@ -22,7 +22,11 @@ pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
         Some(file) => {
             let written = save(&dataset, &entries, taxonomy, file)?;
             ui::print(&format!("{}: {} samples, {}", file.display(), written.frames, ui::bytes(written.bytes)));
-            ui::say(&format!("hint: `rerun {}` opens it, and so does `boxwright view {} --serve`", file.display(), args.dataset.display()));
+            ui::say(&format!(
+                "hint: `rerun {}` opens it, and so does `boxwright view {} --serve`",
+                file.display(),
+                args.dataset.display()
+            ));
         }
         None => serve(&dataset, &entries, taxonomy, args.listen)?,
     }
@@ -35,13 +39,16 @@ fn choose(entries: Vec<ManifestEntry>, clip: Option<&str>) -> anyhow::Result<Vec
     let chosen: Vec<_> = match clip {
         None => entries,
         Some(wanted) => {
-            let is_wanted = |entry: &ManifestEntry| wanted.parse().is_ok_and(|number| entry.clip == ClipId(number)) || name(entry) == wanted;
+            let is_wanted =
+                |entry: &ManifestEntry| wanted.parse().is_ok_and(|number| entry.clip == ClipId(number)) || name(entry) == wanted;
             entries.into_iter().filter(is_wanted).collect()
         }
     };
     if chosen.is_empty() {
         match clip {
-            Some(wanted) => bail!("no clip {wanted:?}: the dataset has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") }),
+            Some(wanted) => {
+                bail!("no clip {wanted:?}: the dataset has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") })
+            }
             None => bail!("the dataset has no clip yet\nhint: boxwright run fills it"),
         }
     }

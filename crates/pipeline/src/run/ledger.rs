@@ -31,12 +31,11 @@ impl Ledger {
     pub(crate) fn note(&mut self, vehicle: &Arc<str>, clip: ClipId, position: &SourcePosition) {
         self.pass(position);
         let (partition, offset) = (PartitionId { topic: position.topic.clone(), partition: position.partition }, position.offset);
-        let span = self
-            .open
-            .entry((vehicle.clone(), clip))
-            .or_default()
-            .entry(partition)
-            .or_insert(Span { first: offset, last: offset, count: 0 });
+        let span = self.open.entry((vehicle.clone(), clip)).or_default().entry(partition).or_insert(Span {
+            first: offset,
+            last: offset,
+            count: 0,
+        });
         span.first = span.first.min(offset);
         span.last = span.last.max(offset);
         span.count += 1;
@@ -84,7 +83,8 @@ impl Ledger {
 
     /// For every partition the offset that may be committed now, where it differs from what was committed last.
     pub(crate) fn uncommitted(&self) -> Vec<(PartitionId, i64)> {
-        let lowest_open = |partition: &PartitionId| self.open.values().filter_map(|spans| spans.get(partition)).map(|span| span.first).min();
+        let lowest_open =
+            |partition: &PartitionId| self.open.values().filter_map(|spans| spans.get(partition)).map(|span| span.first).min();
         self.next
             .iter()
             .map(|(partition, next)| (partition.clone(), lowest_open(partition).map_or(*next, |first| first.min(*next))))

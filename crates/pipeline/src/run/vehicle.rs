@@ -72,13 +72,7 @@ impl Vehicle {
 
     /// Takes the next message of a partition: it is given its place in the order and noted in the clip that will hold it, before
     /// any decision of `out` is acted on.
-    pub(crate) fn push(
-        &mut self,
-        partition: u32,
-        record: Record,
-        ledger: &mut Ledger,
-        out: &mut Vec<OrderEvent>,
-    ) {
+    pub(crate) fn push(&mut self, partition: u32, record: Record, ledger: &mut Ledger, out: &mut Vec<OrderEvent>) {
         self.last_seen = Instant::now();
         self.add_partition(partition);
         self.partitions.insert(partition, false);
@@ -192,7 +186,8 @@ impl Vehicle {
         if !self.closed.insert(clip) {
             return None;
         }
-        let duplicates = (open.duplicates > 0).then(|| (DropReason::Duplicate.as_str().to_owned(), open.duplicates)).into_iter().collect();
+        let duplicates =
+            (open.duplicates > 0).then(|| (DropReason::Duplicate.as_str().to_owned(), open.duplicates)).into_iter().collect();
         let grade = if open.grade.is_empty() { job.config.run.default_grade.clone() } else { open.grade.to_string() };
         Some(SealInfo {
             sources: ledger.ranges(&self.name, clip),

@@ -169,7 +169,9 @@ impl KafkaConfig {
         }
         if !is_topic_name(&self.topic_prefix) {
             let got = &self.topic_prefix;
-            return Err(refused(format!("topic_prefix: expected 1 to 200 letters, digits, dots, dashes or underscores, got {got:?}")));
+            return Err(refused(format!(
+                "topic_prefix: expected 1 to 200 letters, digits, dots, dashes or underscores, got {got:?}"
+            )));
         }
         if !MESSAGE_BYTES.contains(&self.max_message_bytes) {
             return Err(refused(format!("max_message_bytes: expected 1000 to 1000000000, got {}", self.max_message_bytes)));

@@ -107,8 +107,13 @@ impl Poller {
     fn read_lanes(&mut self) -> bool {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut moved = false;
-        for lane in lanes.iter_mut().filter(|lane| !self.context.is_held_back(&lane.partition)) {
-            moved |= self.read_lane(lane);
+        for lane in &mut lanes {
+            if self.context.is_held_back(&lane.partition) {
+                // Messages may wait there: it is not quiet.
+                lane.is_drained = false;
+            } else {
+                moved |= self.read_lane(lane);
+            }
         }
         self.lanes = lanes;
         moved
@@ -214,7 +219,10 @@ fn event(topic: Arc<str>, message: &BorrowedMessage<'_>, limit_bytes: usize) -> 
 type HeaderRefs<'a> = Vec<(&'a str, &'a [u8])>;
 
 fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> HeaderRefs<'a> {
-    message.headers().map(|headers| headers.iter().map(|one| (one.key, one.value.unwrap_or_default())).collect()).unwrap_or_default()
+    message
+        .headers()
+        .map(|headers| headers.iter().map(|one| (one.key, one.value.unwrap_or_default())).collect())
+        .unwrap_or_default()
 }
 
 fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &HeaderRefs<'_>, limit_bytes: usize) -> SourceEvent {
@@ -237,7 +245,13 @@ fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &H
     }
 }
 
-fn reject(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &[(&str, &[u8])], code: &str, text: String) -> Rejected {
+fn reject(
+    position: SourcePosition,
+    message: &BorrowedMessage<'_>,
+    headers: &[(&str, &[u8])],
+    code: &str,
+    text: String,
+) -> Rejected {
     Rejected {
         position,
         key: message.key().map(Bytes::copy_from_slice),

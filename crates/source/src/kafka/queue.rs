@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::record::{PartitionId, SourceEvent};
 use crate::SourceError;
+use crate::record::{PartitionId, SourceEvent};
 
 /// What a record weighs beside its payload: header, names, and the allocator's share.
 const RECORD_OVERHEAD_BYTES: usize = 512;

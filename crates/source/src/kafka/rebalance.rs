@@ -210,8 +210,11 @@ impl ConsumerContext for SourceContext {
 
 /// In order of topic and number, so that the event is the same in every run.
 fn partitions_of(list: &TopicPartitionList) -> Vec<PartitionId> {
-    let mut partitions: Vec<_> =
-        list.elements().iter().map(|element| PartitionId { topic: element.topic().into(), partition: element.partition() }).collect();
+    let mut partitions: Vec<_> = list
+        .elements()
+        .iter()
+        .map(|element| PartitionId { topic: element.topic().into(), partition: element.partition() })
+        .collect();
     partitions.sort();
     partitions
 }

@@ -37,7 +37,8 @@ impl Lab {
 
     fn start_at(data_dir: Option<&Path>) -> Self {
         let broker = EmbeddedBroker::start(SocketAddr::from(([127, 0, 0, 1], 0)), data_dir).unwrap();
-        let config = KafkaConfig { brokers: broker.address(), quiet_after_ms: 300, session_timeout_ms: 6000, ..KafkaConfig::default() };
+        let config =
+            KafkaConfig { brokers: broker.address(), quiet_after_ms: 300, session_timeout_ms: 6000, ..KafkaConfig::default() };
         Self { config, broker }
     }
 
@@ -92,9 +93,8 @@ fn payload(seq: u64, bytes: usize) -> Bytes {
 /// Sends a message that no reader of ours would write.
 fn send_raw(config: &KafkaConfig, topic: &str, key: &str, headers: &[(&str, &str)], payload: Option<&[u8]>) {
     let producer: BaseProducer = config.producer_config().unwrap().create().unwrap();
-    let headers = headers
-        .iter()
-        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(*value) }));
+    let headers =
+        headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(*value) }));
     let mut record = BaseRecord::<str, [u8]>::to(topic).key(key).headers(headers);
     if let Some(payload) = payload {
         record = record.payload(payload);

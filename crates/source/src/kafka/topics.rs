@@ -31,12 +31,13 @@ pub struct TopicPlan {
     pub replication: i32,
     /// Largest message in bytes.
     pub max_message_bytes: usize,
-    /// How long messages are kept, in milliseconds; -1 for ever.
+    /// How long messages are kept, in milliseconds; -1 for ever. Kafka counts from the time of the message, which is that of the
+    /// measurement: with a limit of days a recording of last year is deleted as soon as it is replayed.
     pub retention_ms: i64,
 }
 
 impl TopicPlan {
-    /// Topics for a configuration: one partition, one copy, kept for seven days.
+    /// Topics for a configuration: one partition, one copy, kept for ever.
     #[must_use]
     pub fn for_config(config: &KafkaConfig) -> Self {
         Self {
@@ -44,7 +45,7 @@ impl TopicPlan {
             partitions: 1,
             replication: 1,
             max_message_bytes: config.wire_message_bytes(),
-            retention_ms: 7 * 24 * 3600 * 1000,
+            retention_ms: -1,
         }
     }
 
@@ -201,9 +202,10 @@ fn connect(config: &KafkaConfig) -> Result<AdminClient<LogContext>, SourceError>
 
 /// Admin calls are futures that their own thread completes; nothing here needs more than to wait for one.
 fn wait<T>(future: impl Future<Output = T>) -> Result<T, SourceError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|error| SourceError::Kafka { action: "starting the administration client".to_owned(), message: error.to_string() })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| SourceError::Kafka {
+        action: "starting the administration client".to_owned(),
+        message: error.to_string(),
+    })?;
     Ok(runtime.block_on(future))
 }
 

@@ -141,7 +141,9 @@ impl McapFile {
             Ok(()) => self.take(records),
             Err(error) => {
                 let count = records.iter().filter(|record| matches!(record, Record::Message { .. })).count();
-                self.lost(&format!("the chunk at byte {start} is damaged ({error}): it and at least {count} messages are passed over"));
+                self.lost(&format!(
+                    "the chunk at byte {start} is damaged ({error}): it and at least {count} messages are passed over"
+                ));
             }
         }
     }
@@ -212,7 +214,8 @@ impl McapFile {
         *counter += 1;
         self.messages += 1;
         let (vehicle, grade, stamp_ref) = (self.vehicle.clone(), "".into(), StampRef::Instant);
-        let message = OutgoingMessage { kind, vehicle, sensor, stamp_ns, stamp_ref, seq, grade, schema, encoding, payload, log_time_ns };
+        let message =
+            OutgoingMessage { kind, vehicle, sensor, stamp_ns, stamp_ref, seq, grade, schema, encoding, payload, log_time_ns };
         self.queue.push_back(message);
     }
 }
@@ -230,10 +233,9 @@ impl Recording for McapFile {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let unstamped = self
-            .without_stamp
-            .iter()
-            .map(|((kind, sensor), count)| format!("{kind} {sensor}: {count} messages carry no stamp: their log time stands for it"));
+        let unstamped = self.without_stamp.iter().map(|((kind, sensor), count)| {
+            format!("{kind} {sensor}: {count} messages carry no stamp: their log time stands for it")
+        });
         unstamped.chain(self.notes.list()).collect()
     }
 

@@ -74,7 +74,8 @@ fn sweep(message: &messages::PointCloud, stride: usize, width: usize, stamp_ns: 
         .iter()
         .map(|field| Field { name: &field.name, offset: field.offset, scalar: Scalar::from_foxglove(field.r#type) })
         .collect();
-    let layout = Layout { data: &message.data, rows: 1, width, stride, row_step: width * stride, big_endian: false, fields, stamp_ns };
+    let layout =
+        Layout { data: &message.data, rows: 1, width, stride, row_step: width * stride, big_endian: false, fields, stamp_ns };
     let mut points = layout.read()?;
     if let Some(pose) = &message.pose {
         points.transform(&pose_of(pose.position.as_ref(), pose.orientation.as_ref(), "pose")?);
@@ -90,7 +91,9 @@ fn pose_of(position: Option<&messages::Vector3>, rotation: Option<&messages::Qua
 }
 
 pub(super) fn no_pose(what: &str, translation: [f64; 3], quaternion: [f64; 4]) -> Fault {
-    format!("{what}: expected finite numbers and a quaternion with length, got translation {translation:?}, quaternion {quaternion:?}")
+    format!(
+        "{what}: expected finite numbers and a quaternion with length, got translation {translation:?}, quaternion {quaternion:?}"
+    )
 }
 
 fn compressed_image(message: messages::CompressedImage) -> Result<SensorFrame, Fault> {
@@ -124,7 +127,9 @@ pub(super) fn camera_model(
 ) -> Result<CameraModel, Fault> {
     let [fx_px, _, cx_px, _, fy_px, cy_px, ..] = *k;
     if !(fx_px > 0.0 && fy_px > 0.0 && fx_px.is_finite() && fy_px.is_finite()) {
-        return Err(format!("expected focal lengths above 0, got fx {fx_px}, fy {fy_px}\nhint: an uncalibrated camera sends zeros"));
+        return Err(format!(
+            "expected focal lengths above 0, got fx {fx_px}, fy {fy_px}\nhint: an uncalibrated camera sends zeros"
+        ));
     }
     if !(cx_px.is_finite() && cy_px.is_finite() && distortion.iter().all(|value| value.is_finite())) {
         return Err(format!("expected finite numbers, got cx {cx_px}, cy {cy_px}, distortion {distortion:?}"));
@@ -169,7 +174,9 @@ fn timestamp(stamp_ns: i64) -> Timestamp {
 pub fn encode(stamp_ns: i64, frame: &SensorFrame) -> (&'static str, Bytes) {
     match frame {
         SensorFrame::Lidar(sweep) => ("foxglove.PointCloud", encode_point_cloud(stamp_ns, &sweep.frame_id, &sweep.points)),
-        SensorFrame::Camera(image) => ("foxglove.CompressedImage", encode_compressed_image(stamp_ns, &image.frame_id, &image.format, &image.data)),
+        SensorFrame::Camera(image) => {
+            ("foxglove.CompressedImage", encode_compressed_image(stamp_ns, &image.frame_id, &image.format, &image.data))
+        }
         SensorFrame::Calibration { frame_id, model } => {
             ("foxglove.CameraCalibration", encode_camera_calibration(stamp_ns, frame_id, model))
         }

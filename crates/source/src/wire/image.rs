@@ -103,7 +103,10 @@ fn jpeg_size(data: &[u8]) -> Result<(u32, u32), Fault> {
     let mut size = None;
     loop {
         let (Some(0xFF), Some(marker)) = (data.get(at).copied(), data.get(at + 1).copied()) else {
-            return Err(format!("expected a marker at byte {at}, got {}", data.get(at).map_or("the end".to_owned(), |b| format!("{b:02x}"))));
+            return Err(format!(
+                "expected a marker at byte {at}, got {}",
+                data.get(at).map_or("the end".to_owned(), |b| format!("{b:02x}"))
+            ));
         };
         match marker {
             // Fill bytes, and markers without a segment.
@@ -111,7 +114,8 @@ fn jpeg_size(data: &[u8]) -> Result<(u32, u32), Fault> {
             0x01 | 0xD0..=0xD8 => at += 2,
             0xD9 => return Err("expected a picture, got the end of the file".to_owned()),
             _ => {
-                let length = be16(data, at + 2).filter(|length| *length >= 2).ok_or_else(|| format!("the segment at byte {at} is cut"))?;
+                let length =
+                    be16(data, at + 2).filter(|length| *length >= 2).ok_or_else(|| format!("the segment at byte {at} is cut"))?;
                 // Start of frame: all of C0 to CF but the tables DHT (C4), JPG (C8) and DAC (CC).
                 if matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC) {
                     size = be16(data, at + 7).zip(be16(data, at + 5));
@@ -236,7 +240,10 @@ impl Raw<'_> {
         let row_bytes = self.width as usize * channels.bytes;
         let (rows, step) = (self.height as usize, self.step as usize);
         if step < row_bytes {
-            return Err(format!("expected at least {row_bytes} bytes a row for {} px of {}, got {step}", self.width, self.encoding));
+            return Err(format!(
+                "expected at least {row_bytes} bytes a row for {} px of {}, got {step}",
+                self.width, self.encoding
+            ));
         }
         let needed = (rows - 1).saturating_mul(step).saturating_add(row_bytes);
         if self.data.len() < needed {

@@ -29,8 +29,18 @@ const MAX_RELATIVE_S: f64 = 10.0;
 const INTENSITY: &[&str] = &["intensity", "i", "intensities", "reflectivity"];
 const RING: &[&str] = &["ring", "channel", "line"];
 const TIME: &[&str] = &[
-    "time_offset_ns", "offset_ns", "time_ns", "time_offset_us", "offset_us", "time_us", "t", "time", "timestamp", "time_stamp",
-    "offset_time", "time_offset",
+    "time_offset_ns",
+    "offset_ns",
+    "time_ns",
+    "time_offset_us",
+    "offset_us",
+    "time_us",
+    "t",
+    "time",
+    "timestamp",
+    "time_stamp",
+    "offset_time",
+    "time_offset",
 ];
 
 pub(super) fn too_many(schema: &'static str, got: u64) -> WireError {
@@ -150,7 +160,10 @@ impl Layout<'_> {
             return Err("expected points of at least 1 byte, got a stride of 0".to_owned());
         }
         if self.row_step < row_bytes {
-            return Err(format!("expected a row step of at least {row_bytes} bytes ({} points), got {}", self.width, self.row_step));
+            return Err(format!(
+                "expected a row step of at least {row_bytes} bytes ({} points), got {}",
+                self.width, self.row_step
+            ));
         }
         let needed = (self.rows - 1).saturating_mul(self.row_step).saturating_add(row_bytes);
         if self.data.len() < needed {
@@ -241,7 +254,8 @@ enum TimeUnit {
 
 impl TimeUnit {
     fn of(name: &str, scalar: Scalar, values: &[f64]) -> Result<Self, Fault> {
-        let largest = || values.iter().copied().filter(|value| value.is_finite()).fold(0.0_f64, |largest, value| largest.max(value.abs()));
+        let largest =
+            || values.iter().copied().filter(|value| value.is_finite()).fold(0.0_f64, |largest, value| largest.max(value.abs()));
         if name.ends_with("_us") {
             return Ok(Self::RelativeMicroseconds);
         }

@@ -49,7 +49,10 @@ fn a_sweep_survives_the_wire_to_the_bit() {
     assert_eq!(stamp_of("foxglove.PointCloud", Encoding::Protobuf, &payload).unwrap(), Some(5));
     let read = sweep(decode(&record("foxglove.PointCloud", Encoding::Protobuf, 5, payload)).unwrap());
     assert_eq!(read.frame_id, "lidar");
-    assert_eq!(read.points.x.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), cloud().x.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+    assert_eq!(
+        read.points.x.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+        cloud().x.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    );
     assert_eq!((read.points.y, read.points.ring, read.points.time_offset_ns), (cloud().y, cloud().ring, cloud().time_offset_ns));
 }
 
@@ -209,7 +212,9 @@ fn the_size_of_a_jpeg_is_read_from_its_header() {
     let mut jpeg = Vec::new();
     jpeg_encoder::Encoder::new(&mut jpeg, 80).encode(&[128; 20 * 10 * 3], 20, 10, jpeg_encoder::ColorType::Rgb).unwrap();
     let payload = encode_compressed_image(1, "cam", "bgr8; jpeg compressed bgr8", &jpeg);
-    let SensorFrame::Camera(image) = decode(&record("foxglove.CompressedImage", Encoding::Protobuf, 1, payload)).unwrap() else { panic!() };
+    let SensorFrame::Camera(image) = decode(&record("foxglove.CompressedImage", Encoding::Protobuf, 1, payload)).unwrap() else {
+        panic!()
+    };
     assert_eq!((&*image.format, image.width_px, image.height_px), ("jpeg", 20, 10));
 }
 

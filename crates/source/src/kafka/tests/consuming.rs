@@ -32,7 +32,10 @@ fn a_partition_is_quiet_once_until_its_next_message() {
     sink.flush(Duration::from_secs(10)).unwrap();
     let mut source = lab.source();
     let quiet = |events: &[SourceEvent]| {
-        events.iter().filter_map(|event| if let SourceEvent::Quiet(one) = event { Some(one.to_string()) } else { None }).collect::<Vec<_>>()
+        events
+            .iter()
+            .filter_map(|event| if let SourceEvent::Quiet(one) = event { Some(one.to_string()) } else { None })
+            .collect::<Vec<_>>()
     };
     // All four say it, the three that have nothing as well as the one that was read to its end.
     let events = events_until(&mut source, |events| quiet(events).len() == 4);
@@ -41,9 +44,7 @@ fn a_partition_is_quiet_once_until_its_next_message() {
     assert_eq!(names, ["ad.calibration[0]", "ad.camera[0]", "ad.lidar[0]", "ad.transform[0]"]);
     let place = |wanted: &dyn Fn(&SourceEvent) -> bool| events.iter().position(wanted).unwrap();
     let camera = partition("ad.camera", 0);
-    assert!(
-        place(&|event| matches!(event, SourceEvent::Record(_))) < place(&|event| *event == SourceEvent::Quiet(camera.clone()))
-    );
+    assert!(place(&|event| matches!(event, SourceEvent::Record(_))) < place(&|event| *event == SourceEvent::Quiet(camera.clone())));
     std::thread::sleep(Duration::from_millis(800));
     assert_eq!(source.next_event(Duration::ZERO).unwrap(), None, "said twice");
     sink.send(&message(SensorKind::Camera, "car-1", 1, 100)).unwrap();
@@ -100,7 +101,9 @@ fn messages_that_cannot_be_used_are_rejected_with_their_reason_and_the_rest_goes
     let events = events_until(&mut source, |events| records(events).len() == 1);
     let got: Vec<_> = events
         .iter()
-        .filter_map(|event| if let SourceEvent::Rejected(one) = event { Some((one.position.offset, one.reason.as_str())) } else { None })
+        .filter_map(
+            |event| if let SourceEvent::Rejected(one) = event { Some((one.position.offset, one.reason.as_str())) } else { None },
+        )
         .collect();
     let expected = [
         (0, reason::MISSING_HEADER),
@@ -126,7 +129,9 @@ fn a_message_above_the_limit_is_rejected_whole() {
     let config = KafkaConfig { max_message_bytes: 100_000, ..lab.config.clone() };
     let mut source = KafkaSource::connect(&config).unwrap();
     let events = events_until(&mut source, |events| events.iter().any(|event| matches!(event, SourceEvent::Rejected(_))));
-    let Some(SourceEvent::Rejected(rejected)) = events.iter().find(|event| matches!(event, SourceEvent::Rejected(_))) else { panic!() };
+    let Some(SourceEvent::Rejected(rejected)) = events.iter().find(|event| matches!(event, SourceEvent::Rejected(_))) else {
+        panic!()
+    };
     assert_eq!(rejected.reason, reason::TOO_LARGE);
     assert!(rejected.message.contains("expected at most 100000 bytes, got 300000"), "{}", rejected.message);
 }
@@ -137,7 +142,8 @@ fn a_dead_letter_keeps_everything_and_says_where_it_came_from() {
     send_raw(&lab.config, "ad.lidar", "car-1", &[("schema", "nobody.Knows"), ("mine", "kept")], Some(b"payload"));
     let mut source = lab.source();
     let events = events_until(&mut source, |events| events.iter().any(|event| matches!(event, SourceEvent::Rejected(_))));
-    let rejected = events.iter().find_map(|event| if let SourceEvent::Rejected(one) = event { Some(one.clone()) } else { None }).unwrap();
+    let rejected =
+        events.iter().find_map(|event| if let SourceEvent::Rejected(one) = event { Some(one.clone()) } else { None }).unwrap();
     source.dead_letter(&rejected).unwrap();
     let (key, headers, payload) = read_one(&lab.config, "ad.lidar.dead-letter");
     assert_eq!((key.as_str(), payload.as_slice()), ("car-1", &b"payload"[..]));
@@ -273,7 +279,8 @@ fn missing_topics_are_named_unless_one_exists() {
 fn a_broker_that_goes_away_ends_nothing_unless_told_to() {
     let Lab { config, broker } = Lab::with_topics(1);
     let mut patient = KafkaSource::connect(&config).unwrap();
-    let mut impatient = KafkaSource::connect(&KafkaConfig { give_up_after_ms: 1500, group_id: "other".to_owned(), ..config }).unwrap();
+    let mut impatient =
+        KafkaSource::connect(&KafkaConfig { give_up_after_ms: 1500, group_id: "other".to_owned(), ..config }).unwrap();
     events_until(&mut patient, |events| !assigned(events).is_empty());
     events_until(&mut impatient, |events| !assigned(events).is_empty());
     drop(broker);
@@ -305,7 +312,8 @@ fn read_one(config: &KafkaConfig, topic: &str) -> (String, Vec<(String, String)>
         assert!(Instant::now() < deadline, "nothing in {topic}");
         if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let headers = message.headers().unwrap().iter().map(|one| (one.key.to_owned(), text(one.value.unwrap_or_default()))).collect();
+            let headers =
+                message.headers().unwrap().iter().map(|one| (one.key.to_owned(), text(one.value.unwrap_or_default()))).collect();
             return (text(message.key().unwrap_or_default()), headers, message.payload().unwrap_or_default().to_vec());
         }
     }

@@ -14,8 +14,8 @@ fn refused(listen: SocketAddr, data_dir: Option<&Path>) -> String {
 #[test]
 fn a_lasting_broker_keeps_topics_offsets_and_messages_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    // Made where it is missing.
-    let data_dir = folder.path().join("lab/data");
+    // Made where it is missing; a name with a space and a letter beyond ASCII is a name like any other.
+    let data_dir = folder.path().join("lab één/data");
     let (first, second, address);
     {
         let lab = Lab::start_at(Some(&data_dir));
@@ -61,13 +61,10 @@ fn two_brokers_do_not_share_a_folder() {
 }
 
 #[test]
-fn a_taken_port_and_a_folder_that_cannot_be_used_are_clear_errors() {
+fn a_taken_port_and_a_folder_that_is_a_file_are_clear_errors() {
     let other = std::net::TcpListener::bind(FREE).unwrap();
     let text = refused(other.local_addr().unwrap(), None);
     assert!(text.contains("cannot listen on") && text.contains("hint:"), "{text}");
-    let odd = tempfile::tempdir().unwrap();
-    let text = refused(FREE, Some(&odd.path().join("a b")));
-    assert!(text.contains("without spaces") && text.contains("hint:"), "{text}");
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = refused(FREE, Some(file.path()));
     assert!(text.contains("cannot use") && text.contains("hint:"), "{text}");
