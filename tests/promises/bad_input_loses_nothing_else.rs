@@ -15,7 +15,8 @@ use crate::support::{TestBroker, rows};
 
 /// Produces a message with exactly these headers.
 fn produce_raw(broker: &TestBroker, topic: &str, headers: &[(&str, &str)], payload: &[u8]) {
-    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", broker.address()).create().unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", broker.address()).set("message.max.bytes", "8388608").create().unwrap();
     let mut owned = OwnedHeaders::new();
     for (key, value) in headers {
         owned = owned.insert(rdkafka::message::Header { key, value: Some(*value) });
@@ -94,6 +95,9 @@ fn read_topic(brokers: &str, topic: &str, expected: usize) -> Vec<(String, Strin
         .set("bootstrap.servers", brokers)
         .set("group.id", "reader")
         .set("auto.offset.reset", "earliest")
+        // The broker lets a group wait for half of it before it forms.
+        .set("session.timeout.ms", "3000")
+        .set("heartbeat.interval.ms", "500")
         .create()
         .unwrap();
     consumer.subscribe(&[topic]).unwrap();

@@ -137,7 +137,6 @@ impl Ended {
     }
 
     /// Panics unless the exit code is as expected.
-    #[must_use]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self

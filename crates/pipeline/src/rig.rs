@@ -92,8 +92,9 @@ impl Rig {
 
     /// Everything known of a sensor now.
     pub(crate) fn calibration(&self, sensor: &Arc<str>) -> SensorCalibration {
-        let restored = self.restored.get(sensor);
-        let frame = self.frame_of_sensor.get(sensor);
+        // A sensor that has not spoken yet is known by its frame.
+        let frame = Some(self.frame_of_sensor.get(sensor).unwrap_or(sensor));
+        let restored = self.restored.get(sensor).or_else(|| self.restored.get(frame?));
         let model = self
             .model_of_sensor
             .get(sensor)
@@ -113,13 +114,18 @@ impl Rig {
 
     /// Whether it is known where a sensor with data in `frame_id` sits.
     pub(crate) fn is_placed(&self, sensor: &Arc<str>, frame_id: &str) -> bool {
-        self.ego_from_frame(frame_id).is_some() || self.restored.get(sensor).is_some_and(|known| known.ego_from_sensor.is_some())
+        let restored = self.restored.get(sensor).or_else(|| self.restored.get(frame_id));
+        self.ego_from_frame(frame_id).is_some() || restored.is_some_and(|known| known.ego_from_sensor.is_some())
     }
 
-    /// Every sensor whose place or intrinsics are known.
+    /// Every sensor whose place or intrinsics are known, and every frame on the vehicle that no sensor has spoken from yet: what a later
+    /// clip needs may have been told before.
     pub(crate) fn sensors(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<Arc<str>> = self.restored.keys().chain(self.frame_of_sensor.keys()).cloned().collect();
-        names.extend(self.model_of_sensor.keys().cloned());
+        let mut names: Vec<Arc<str>> = self.frame_of_sensor.keys().chain(self.model_of_sensor.keys()).cloned().collect();
+        let above = self.ego_frame().map(|ego| self.frames_above(ego)).unwrap_or_default();
+        let on_the_vehicle = self.tree.edges().map(|(_, child, _)| child).filter(|child| !above.contains(&&***child));
+        let has_spoken = |frame: &Arc<str>| self.frame_of_sensor.values().any(|used| used == frame);
+        names.extend(self.restored.keys().chain(on_the_vehicle).filter(|frame| !has_spoken(frame)).cloned());
         names.sort();
         names.dedup();
         names

@@ -35,6 +35,8 @@ struct OpenClip {
     max_stamp_ns: i64,
     frames: u64,
     duplicates: u64,
+    /// Who has spoken in it.
+    sensors: BTreeSet<(SensorKind, Arc<str>)>,
     grade: Arc<str>,
 }
 
@@ -112,11 +114,13 @@ impl Vehicle {
             max_stamp_ns: header.stamp_ns,
             frames: 0,
             duplicates: 0,
+            sensors: BTreeSet::new(),
             grade: header.grade.clone(),
         });
         open.min_stamp_ns = open.min_stamp_ns.min(header.stamp_ns);
         open.max_stamp_ns = open.max_stamp_ns.max(header.stamp_ns);
         open.frames += 1;
+        open.sensors.insert((header.kind, header.sensor.clone()));
     }
 
     /// Whether the order machine asks for help: see [`VehicleOrder::is_crowded`].
@@ -194,7 +198,12 @@ impl Vehicle {
             first_stamp_ns: Some(open.min_stamp_ns),
             last_stamp_ns: Some(open.max_stamp_ns),
             counts: ClipCounts { frames: open.frames, dropped: duplicates, ..ClipCounts::default() },
-            idle_sensors: idle.iter().map(|(kind, sensor)| format!("{kind}/{sensor}")).collect(),
+            // Only those who spoke in this clip: of others a worker that starts here could not know.
+            idle_sensors: idle
+                .iter()
+                .filter(|one| open.sensors.contains(one))
+                .map(|(kind, sensor)| format!("{kind}/{sensor}"))
+                .collect(),
             grade,
             config_sha256: job.config.labels_sha256(&job.taxonomy),
             models: BTreeMap::new(),

@@ -175,6 +175,11 @@ impl McapFile {
             let count = self.without_channel;
             self.lost(&format!("{count} messages belong to no channel of the file: passed over"));
         }
+        // A damaged record may look like one of a kind that is not ours; only the file's own count tells.
+        let (read, counted) = (self.messages, self.total.unwrap_or_default());
+        if read < counted && !self.notes.data_lost() {
+            self.lost(&format!("expected {counted} messages by the file's own count, got {read}"));
+        }
     }
 
     fn lost(&mut self, message: &str) {

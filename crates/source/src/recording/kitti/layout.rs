@@ -200,12 +200,8 @@ fn read_stamps(path: &Path) -> Result<Vec<Option<i64>>, RecordingError> {
         return Err(invalid(format!("expected at most {MAX_STAMP_BYTES} bytes, got {size}")));
     }
     let bytes = fs::read(path).map_err(io)?;
-    let mut stamps: Vec<Option<i64>> = String::from_utf8_lossy(&bytes).lines().map(parse_stamp).collect();
-    // Only the last line break makes no line of its own; an empty line in the middle is a lost stamp and keeps its place.
-    while stamps.last().is_some_and(Option::is_none) {
-        stamps.pop();
-    }
-    Ok(stamps)
+    // Line breaks at the end make no lines of their own; an empty line in the middle is a lost stamp and keeps its place.
+    Ok(String::from_utf8_lossy(&bytes).trim_end().lines().map(parse_stamp).collect())
 }
 
 /// `2011-09-26 13:04:32.345808896` as nanoseconds since the epoch.

