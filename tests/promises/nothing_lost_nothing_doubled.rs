@@ -39,9 +39,7 @@ impl Bench {
     fn args(&self, name: &str) -> Vec<String> {
         let config = self.out.path().join(format!("{name}.toml"));
         // A short session: the broker lets a group wait for half of it, and forgets a killed member after it.
-        let kafka = format!(
-            "[kafka]\ngroup_id = \"{name}\"\nsession_timeout_ms = 3000\n[kafka.client]\n\"heartbeat.interval.ms\" = \"500\"\n"
-        );
+        let kafka = format!("[kafka]\ngroup_id = \"{name}\"\nsession_timeout_ms = 3000\n");
         let text = format!("{}{kafka}", std::fs::read_to_string(&self.config).unwrap());
         std::fs::write(&config, text).unwrap();
         ["run", "--config", config.to_str().unwrap(), "--brokers", &self.broker.address(), "--dataset", &self.dataset(name)]

@@ -67,7 +67,6 @@ mod with_broker {
         config.kafka.brokers = broker.address();
         // Nobody else will join this group, and the embedded broker lets a group wait for half of this before it forms.
         config.kafka.session_timeout_ms = 3000;
-        config.kafka.client.insert("heartbeat.interval.ms".to_owned(), "500".to_owned());
         topics::create(&config.kafka, &TopicPlan { partitions: 2, replication: 1, ..TopicPlan::for_config(&config.kafka) })?;
 
         let dataset = Dataset::open_or_create(&folder, config.grid())?;

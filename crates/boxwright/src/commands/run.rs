@@ -21,11 +21,11 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let stop = Arc::new(StopSignal::default());
     signals::listen(stop.clone(), Arc::new(AtomicBool::new(false)))?;
-    // The input is opened before the dataset, so that a wrong path leaves no empty folder behind.
+    // The input and the viewer are opened before the dataset, so that a wrong path or address leaves no empty folder behind.
     let mut input = Input::open(args, &config)?;
+    let view = args.view.as_ref().map(|mode| open_view(mode, &config, taxonomy.clone())).transpose()?;
     let dataset = Dataset::open_or_create(&args.dataset, config.grid())?;
     dataset.remove_orphans()?;
-    let view = args.view.as_ref().map(|mode| open_view(mode, &config, taxonomy.clone())).transpose()?;
     let progress = Arc::new(Progress::default());
     let job = RunJob {
         config,

@@ -99,6 +99,8 @@ impl KafkaConfig {
         config
             .set("group.id", &self.group_id)
             .set("session.timeout.ms", self.session_timeout_ms.to_string())
+            // Kafka asks for at most a third of it; a quarter leaves room for a late one.
+            .set("heartbeat.interval.ms", (self.session_timeout_ms / 4).clamp(1, 3000).to_string())
             .set("allow.auto.create.topics", "false")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
