@@ -1,10 +1,15 @@
 //! What happens when partitions come and go: runs on the Kafka thread, inside librdkafka's callback.
 //!
 //! A revocation is handed to the pipeline and waits for its acknowledgement, so that what is complete can be sealed and committed while
-//! the partitions are still ours; after [`REVOCATION_PATIENCE`] the group goes on without it.
+//! the partitions are still ours; after [`REVOCATION_PATIENCE`] the group goes on without it. That holds for every protocol: in the
+//! classic ones this consumer does not join anew, and in the consumer protocol it does not confirm the revocation to the broker, before
+//! the callback has returned.
+//!
+//! Partitions of one number go together (see [`siblings`](super::siblings)). Where a group takes away some of a number and leaves others,
+//! the source ends with an error before the pipeline could forget half of a vehicle and commit past it.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -14,10 +19,12 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::client;
 use super::queue::EventQueue;
+use super::siblings;
 use crate::record::{PartitionId, SourceEvent};
 
 /// How long the pipeline may take to finish before partitions go away. Well below `max.poll.interval.ms` (300 s), after which the
@@ -34,6 +41,15 @@ pub(crate) enum LaneChange {
     Remove(Vec<PartitionId>),
 }
 
+/// The end of a partition, as far as the client knows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct End {
+    /// Next offset to be written.
+    pub(crate) high: Option<i64>,
+    /// The end at which the client has stood last.
+    pub(crate) read_to_end: Option<i64>,
+}
+
 /// State that the Kafka thread, the callbacks and the pipeline's thread share.
 pub(crate) struct SourceContext {
     pub(crate) queue: EventQueue,
@@ -48,6 +64,9 @@ pub(crate) struct SourceContext {
     assigned: Mutex<BTreeSet<PartitionId>>,
     /// Partitions that the pipeline does not want to read from at the moment.
     held_back: Mutex<BTreeSet<PartitionId>>,
+    /// Ends of partitions as the client last told them.
+    ends: Mutex<BTreeMap<PartitionId, End>>,
+    rebalances: AtomicU64,
     revocation_pending: Mutex<bool>,
     revocation_changed: Condvar,
     patience: Duration,
@@ -64,6 +83,8 @@ impl SourceContext {
             lanes: Mutex::new(Vec::new()),
             assigned: Mutex::new(BTreeSet::new()),
             held_back: Mutex::new(BTreeSet::new()),
+            ends: Mutex::new(BTreeMap::new()),
+            rebalances: AtomicU64::new(0),
             revocation_pending: Mutex::new(false),
             revocation_changed: Condvar::new(),
             patience,
@@ -114,6 +135,20 @@ impl SourceContext {
         lock(&self.assigned).contains(partition)
     }
 
+    pub(crate) fn assigned(&self) -> BTreeSet<PartitionId> {
+        lock(&self.assigned).clone()
+    }
+
+    /// Times that partitions came or went.
+    pub(crate) fn rebalances(&self) -> u64 {
+        self.rebalances.load(Ordering::Relaxed)
+    }
+
+    /// What is known of a partition's end.
+    pub(crate) fn end_of(&self, partition: &PartitionId) -> End {
+        lock(&self.ends).get(partition).copied().unwrap_or_default()
+    }
+
     /// The pipeline has done what it had to do before partitions go away.
     pub(crate) fn revocation_done(&self) {
         *lock(&self.revocation_pending) = false;
@@ -139,19 +174,35 @@ impl SourceContext {
     }
 
     fn revoke(&self, partitions: Vec<PartitionId>, lost: bool) {
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
         let dropped = self.queue.discard(&partitions);
         tracing::info!(partitions = partitions.len(), dropped, lost, "partitions go to somebody else");
+        let left_behind = siblings::left_behind(&lock(&self.assigned), &partitions);
+        if lost || !left_behind.is_empty() {
+            // Nothing of these may be committed any more, whatever the pipeline is about to do.
+            self.unassign(&partitions);
+            self.unassign(&left_behind);
+        }
+        if !left_behind.is_empty() {
+            self.queue.fail(siblings::torn_away(&partitions, &left_behind));
+            lock(&self.lanes).push(LaneChange::Remove([partitions, left_behind].concat()));
+            return;
+        }
         if !self.is_closing() {
             *lock(&self.revocation_pending) = true;
             self.queue.push(SourceEvent::Revoked(partitions.clone()));
             self.await_pipeline();
         }
-        let mut assigned = lock(&self.assigned);
-        for partition in &partitions {
-            assigned.remove(partition);
-        }
-        drop(assigned);
+        self.unassign(&partitions);
         lock(&self.lanes).push(LaneChange::Remove(partitions));
+    }
+
+    fn unassign(&self, partitions: &[PartitionId]) {
+        let (mut assigned, mut ends) = (lock(&self.assigned), lock(&self.ends));
+        for partition in partitions {
+            assigned.remove(partition);
+            ends.remove(partition);
+        }
     }
 
     fn await_pipeline(&self) {
@@ -178,6 +229,18 @@ impl ClientContext for SourceContext {
         // The poll loop gets the same error and decides; this is only the longer text.
         tracing::debug!(target: "librdkafka", %error, "{reason}");
     }
+
+    fn stats(&self, statistics: Statistics) {
+        let known = |offset: i64| (offset >= 0).then_some(offset);
+        let (assigned, mut ends) = (lock(&self.assigned), lock(&self.ends));
+        for partition in &*assigned {
+            let topic = statistics.topics.get(&*partition.topic);
+            if let Some(told) = topic.and_then(|topic| topic.partitions.get(&partition.partition)) {
+                let end = End { high: known(told.hi_offset), read_to_end: known(told.eof_offset) };
+                ends.insert(partition.clone(), end);
+            }
+        }
+    }
 }
 
 impl ConsumerContext for SourceContext {
@@ -201,6 +264,7 @@ impl ConsumerContext for SourceContext {
             let partitions = partitions_of(list);
             tracing::info!(partitions = partitions.len(), "partitions assigned");
             if !partitions.is_empty() {
+                self.rebalances.fetch_add(1, Ordering::Relaxed);
                 lock(&self.assigned).extend(partitions.iter().cloned());
                 self.queue.push(SourceEvent::Assigned(partitions));
             }
