@@ -80,6 +80,22 @@ impl Committer {
     /// When the broker refuses for a reason that does not pass.
     pub(crate) fn commit(&mut self, offsets: &[(PartitionId, i64)]) -> Result<(), SourceError> {
         let wait = if self.is_troubled { COMMIT_WAIT_IN_TROUBLE } else { COMMIT_WAIT };
+        self.commit_within(offsets, wait)
+    }
+
+    /// The pipeline is done with partitions that go away: the last chance for what is held over for them. What is not taken now is the
+    /// next owner's to do again.
+    ///
+    /// # Errors
+    /// See [`commit`](Self::commit).
+    pub(crate) fn part_with(&mut self, partitions: &[PartitionId]) -> Result<(), SourceError> {
+        let is_wanted = partitions.iter().any(|partition| self.held_over.contains_key(partition));
+        let committed = if is_wanted { self.commit_within(&[], COMMIT_WAIT) } else { Ok(()) };
+        self.forget(partitions);
+        committed
+    }
+
+    fn commit_within(&mut self, offsets: &[(PartitionId, i64)], wait: Duration) -> Result<(), SourceError> {
         let deadline = Instant::now() + wait;
         self.held_over.extend(offsets.iter().cloned());
         self.drop_stale();
@@ -121,8 +137,7 @@ impl Committer {
         Ok(())
     }
 
-    /// The pipeline is done with partitions that go away: what was not committed for them is the next owner's.
-    pub(crate) fn forget(&mut self, partitions: &[PartitionId]) {
+    fn forget(&mut self, partitions: &[PartitionId]) {
         for partition in partitions {
             if let Some(offset) = self.held_over.remove(partition) {
                 tracing::warn!(%partition, offset, "not committed: the partition went to somebody else meanwhile");

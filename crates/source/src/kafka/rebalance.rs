@@ -37,8 +37,8 @@ pub(crate) const REVOCATION_PATIENCE: Duration = Duration::from_secs(20);
 /// Statistics (one a second) in which a coordinator is connected and no heartbeat was sent, after which it does not speak the consumer
 /// protocol: librdkafka sends one at once where it can, and says nothing where it cannot.
 const SILENT_STATISTICS: u32 = 5;
-/// The request by which a member of the consumer protocol joins and stays.
-const HEARTBEAT: &str = "ConsumerGroupHeartbeat";
+/// The connection to the group's coordinator, as the statistics name it.
+const COORDINATOR: &str = "GroupCoordinator";
 
 pub(crate) type SourceConsumer = BaseConsumer<SourceContext>;
 
@@ -233,9 +233,15 @@ impl SourceContext {
 
     /// Ends the source where the broker does not know the consumer protocol.
     fn look_for_heartbeats(&self, statistics: &Statistics) {
-        let sent = || statistics.brokers.values().filter_map(|broker| broker.req.get(HEARTBEAT)).sum::<i64>();
-        let is_connected = statistics.cgrp.as_ref().is_some_and(|group| group.state == "up");
-        if self.protocol != GroupProtocol::Consumer || !is_connected || sent() > 0 {
+        // The statistics list requests by kind, but leave heartbeats of this protocol out: they are in the total only.
+        let has_sent = || {
+            statistics.brokers.get(COORDINATOR).is_some_and(|coordinator| {
+                let listed: i64 = coordinator.req.values().sum();
+                i64::try_from(coordinator.tx).unwrap_or(i64::MAX) > listed
+            })
+        };
+        let is_waiting = statistics.cgrp.as_ref().is_some_and(|group| group.state == "up" && group.join_state == "init");
+        if self.protocol != GroupProtocol::Consumer || !is_waiting || has_sent() {
             self.silent_statistics.store(0, Ordering::Relaxed);
         } else if self.silent_statistics.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT_STATISTICS {
             let message = format!("expected a broker with the consumer protocol (KIP-848), got one without\nhint: {NEEDS_KAFKA_4}");

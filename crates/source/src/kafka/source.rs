@@ -174,7 +174,10 @@ impl Source for KafkaSource {
     }
 
     fn revocation_done(&mut self) {
-        self.committer.forget(&std::mem::take(&mut self.revoking));
+        if let Err(error) = self.committer.part_with(&std::mem::take(&mut self.revoking)) {
+            // The next event or commit says it again where it lasts.
+            tracing::warn!(%error, "not committed before partitions went away");
+        }
         self.context.revocation_done();
     }
 
