@@ -170,6 +170,11 @@ fn hint_of(code: RDKafkaErrorCode) -> Option<&'static str> {
         RDKafkaErrorCode::FencedInstanceId => {
             "another worker joined with the same kafka.group_instance_id and took the place of this one: each needs a name of its own"
         }
+        // librdkafka 2.12 comes back to the consumer protocol in a way that brokers refuse, when it was thrown out in the middle of a
+        // revocation.
+        RDKafkaErrorCode::InvalidRequest => {
+            "this worker stood still for so long that its group went on without it: start it again, it reads on from the last commit"
+        }
         RDKafkaErrorCode::UnreleasedInstanceId => {
             "another worker has the same kafka.group_instance_id, or died with it less than a session ago: each needs a name of its own"
         }

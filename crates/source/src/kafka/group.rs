@@ -11,6 +11,7 @@
 //! | `consumer` (KIP-848) | `uniform` | `single` | the broker | only what moves |
 
 use std::fmt;
+use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
 use serde::Deserialize;
@@ -123,6 +124,20 @@ pub(crate) fn check(config: &KafkaConfig) -> Result<(), SourceError> {
     Ok(())
 }
 
+/// Refuses a time between two polls that a revocation would break: it holds up the thread that polls until the pipeline is done.
+pub(crate) fn check_poll_interval(config: &KafkaConfig, revocation: Duration) -> Result<(), SourceError> {
+    let Some(text) = config.client.get("max.poll.interval.ms") else { return Ok(()) };
+    let least_ms = 2 * revocation.as_millis();
+    match text.parse::<u128>() {
+        Ok(interval_ms) if interval_ms >= least_ms => Ok(()),
+        _ => Err(refused(format!(
+            "client.max.poll.interval.ms: expected at least {least_ms}, got {text}: partitions that go away wait up to {} s for the \
+             pipeline",
+            revocation.as_secs()
+        ))),
+    }
+}
+
 fn check_assignor(config: &KafkaConfig) -> Result<(), SourceError> {
     let (protocol, assignor, layout) = (config.group_protocol, config.assignor, config.topic_layout);
     let (allowed, other) = match protocol {
@@ -227,6 +242,18 @@ mod tests {
         assert_eq!(named("worker-3").consumer_config().unwrap().get("group.instance.id"), Some("worker-3"));
         let text = named("worker 3").consumer_config().unwrap_err().to_string();
         assert!(text.contains("\"worker 3\""), "{text}");
+    }
+
+    #[test]
+    fn a_poll_interval_that_a_revocation_would_break_is_refused() {
+        let with = |value: &str| KafkaConfig {
+            client: BTreeMap::from([("max.poll.interval.ms".to_owned(), value.to_owned())]),
+            ..KafkaConfig::default()
+        };
+        let patience = Duration::from_secs(20);
+        check_poll_interval(&with("40000"), patience).unwrap();
+        let text = check_poll_interval(&with("30000"), patience).unwrap_err().to_string();
+        assert!(text.contains("at least 40000, got 30000"), "{text}");
     }
 
     #[test]

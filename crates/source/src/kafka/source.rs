@@ -14,6 +14,7 @@ use super::KafkaConfig;
 use super::client::{await_broker, failed};
 use super::commit::Committer;
 use super::dead_letter::DeadLetters;
+use super::group;
 use super::poll::Poller;
 use super::queue::weight;
 use super::rebalance::{REVOCATION_PATIENCE, SourceConsumer, SourceContext};
@@ -70,6 +71,7 @@ impl KafkaSource {
     /// # Errors
     /// [`SourceError::NoBroker`] or [`SourceError::NoTopics`] within [`KafkaConfig::connect_timeout_ms`], or when an option is refused.
     pub fn connect(config: &KafkaConfig) -> Result<Self, SourceError> {
+        group::check_poll_interval(config, REVOCATION_PATIENCE)?;
         Self::connect_with_patience(config, Patience::default())
     }
 
