@@ -199,7 +199,7 @@ fn end_to_end(c: &mut Criterion) {
             let job = RunJob {
                 config: config.clone(),
                 taxonomy: taxonomy(),
-                dataset: Dataset::open_or_create(folder.path(), config.grid()).unwrap(),
+                dataset: Some(Dataset::open_or_create(folder.path(), config.grid()).unwrap()),
                 view: None,
                 progress: Arc::default(),
                 stop: Arc::default(),

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Look at a dataset: frames, boxes and tracks in the Rerun viewer
     View(ViewArgs),
+    /// Prove that a dataset is whole: files, hashes, and every message in exactly one place
+    Verify(VerifyArgs),
     /// Make or list the Kafka topics
     Topics(TopicsArgs),
     /// Run a Kafka-compatible broker for a lab that has none
@@ -82,6 +84,9 @@ pub(crate) struct RunArgs {
     /// Show it while it happens: serve, or connect to a viewer that is open (connect=URL)
     #[arg(long, value_name = "serve|connect[=URL]", value_parser = parse_view)]
     pub(crate) view: Option<ViewMode>,
+    /// Only read, order and account: label, write and commit nothing, in a consumer group of its own
+    #[arg(long, conflicts_with = "view")]
+    pub(crate) dry_run: bool,
     /// End, sealing everything, when nothing came for so long (5s, 500ms, 2m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) stop_when_idle: Option<Duration>,
@@ -132,6 +137,15 @@ pub(crate) struct ViewArgs {
     /// Configuration laid over the defaults (for its taxonomy)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The dataset
+    pub(crate) dataset: PathBuf,
+    /// End with one JSON object on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -268,6 +282,7 @@ mod tests {
             "boxwright run --from mcap FILE --view connect=rerun+http://127.0.0.1:9876/proxy",
             "boxwright view d --clip 12 --save f.rrd",
             "boxwright view d --serve",
+            "boxwright verify d --json",
             "boxwright config check f.toml",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");

@@ -16,6 +16,8 @@ pub(crate) mod run;
 
 pub(crate) mod replay;
 
+pub(crate) mod verify;
+
 pub(crate) mod view;
 
 pub(crate) mod topics;

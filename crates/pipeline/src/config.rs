@@ -63,10 +63,19 @@ pub struct RunConfig {
     pub lanes: usize,
     /// A vehicle that is silent for so long has its open clips sealed, in seconds of wall time. Only live sources can be silent.
     pub seal_after_silence_s: u64,
-    /// Vehicles one worker takes; frames of a further one end the run, because memory is bounded by it.
+    /// Vehicles one worker takes, because memory is bounded by it. Beyond, the one that has been silent for longest is forgotten; where
+    /// none is silent the run ends.
     pub max_vehicles: usize,
+    /// Mebibytes of payloads that may wait for their turn in the order, over all vehicles, before reading is held back.
+    pub buffer_mib: usize,
     /// Data-security grade written into manifest entries whose frames bring none.
     pub default_grade: String,
+}
+
+impl RunConfig {
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.buffer_mib << 20
+    }
 }
 
 /// Options of clips.
@@ -193,6 +202,9 @@ impl Config {
         }
         if self.run.lanes > 256 {
             return wrong(format!("run.lanes: expected at most 256 threads, got {}", self.run.lanes));
+        }
+        if !(16..=1 << 20).contains(&self.run.buffer_mib) {
+            return wrong(format!("run.buffer_mib: expected 16 to 1048576 MiB, got {}", self.run.buffer_mib));
         }
         if self.run.max_vehicles == 0 {
             return wrong("run.max_vehicles: expected at least 1, got 0".to_owned());

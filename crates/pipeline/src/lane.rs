@@ -125,6 +125,8 @@ struct OpenClip {
     /// [`MAX_HELD_LATE`].
     late_rows: Vec<(Box<Record>, LateReason)>,
     dead_lettered: u64,
+    /// Messages that were decoded and used, by kind.
+    used: BTreeMap<String, u64>,
 }
 
 impl OpenClip {
@@ -208,7 +210,11 @@ impl LaneState {
         open.dropped(&out);
         self.outputs(&vehicle, clip, out).map_err(|HungUp| None)?;
         match taken {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                let (_, open) = self.clip(&vehicle, clip)?;
+                *open.used.entry(record.header.kind.as_str().to_owned()).or_default() += 1;
+                Ok(())
+            }
             Err(error) => self.reject(clip, record, "bad_transform", &error),
         }
     }
@@ -246,7 +252,14 @@ impl LaneState {
             Entry::Vacant(new) => {
                 let builder = ClipBuilder::new(&self.context.settings, vehicle.clone(), clip)
                     .map_err(|error| Some(PipelineError::Order(error.to_string())))?;
-                new.insert(OpenClip { builder, dropped: BTreeMap::new(), late: 0, late_rows: Vec::new(), dead_lettered: 0 })
+                new.insert(OpenClip {
+                    builder,
+                    dropped: BTreeMap::new(),
+                    late: 0,
+                    late_rows: Vec::new(),
+                    dead_lettered: 0,
+                    used: BTreeMap::new(),
+                })
             }
         };
         Ok((&mut lane.rig, open))
@@ -260,7 +273,7 @@ impl LaneState {
             && let Some(mut open) = clips.remove(&clip)
         {
             out.extend(open.take_late_rows().into_iter().map(ClipOutput::Row));
-            let OpenClip { builder, mut dropped, late, dead_lettered, .. } = open;
+            let OpenClip { builder, mut dropped, late, dead_lettered, used, .. } = open;
             counts = builder.finish(rig, &mut out);
             for output in &out {
                 if let ClipOutput::Dropped(reason) = output {
@@ -268,6 +281,7 @@ impl LaneState {
                 }
             }
             info.counts.samples = counts.samples;
+            info.counts.used = used;
             info.counts.late = late;
             info.counts.dead_lettered = dead_lettered;
             info.counts.dropped.extend(dropped);

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::ShardError;
 use crate::layout::{self, MANIFEST};
-use crate::manifest::{MAX_ENTRY_BYTES, ManifestEntry, PreviousEntry, check_version};
+use crate::manifest::{FileEntry, MAX_ENTRY_BYTES, ManifestEntry, PreviousEntry, check_version};
 use crate::reader::ClipReader;
 use crate::schema::{SCHEMA_VERSION, Table};
 use crate::storage::{self, TempFile};
@@ -182,42 +182,80 @@ impl Dataset {
     pub fn remove_orphans(&self) -> Result<Orphans, ShardError> {
         let mut orphans = Orphans::default();
         remove_temporary(&self.root, &mut orphans)?;
-        let mut sealed = BTreeMap::new();
         for folder in storage::list(&self.root.join(MANIFEST))? {
-            let Some(vehicle) = layout::vehicle_of_folder(&folder) else { continue };
             remove_temporary(&self.root.join(MANIFEST).join(&folder), &mut orphans)?;
-            sealed.insert(folder, self.entry_names(&vehicle)?);
         }
-        for table in Table::ALL {
-            let table = self.root.join(table.as_str());
-            for date in storage::list(&table)? {
-                for vehicle in storage::list(&table.join(&date))? {
-                    let folder = table.join(&date).join(&vehicle);
-                    remove_temporary(&folder, &mut orphans)?;
-                    let listed = |name: &(ClipId, i32)| sealed.get(&vehicle).is_some_and(|names| names.contains(name));
-                    let names = storage::list(&folder)?;
-                    let unlisted = names.iter().filter(|name| layout::parse_shard_name(name).is_some_and(|name| !listed(&name)));
-                    orphans.unlisted.extend(unlisted.map(|name| folder.join(name)));
+        for folder in self.shard_folders()? {
+            remove_temporary(&folder, &mut orphans)?;
+        }
+        orphans.unlisted = self.unlisted()?;
+        Ok(orphans)
+    }
+
+    /// Shards that no entry names, in order: what a dead worker left, or a living one is about to name.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed, or an entry cannot be read.
+    pub fn unlisted(&self) -> Result<Vec<PathBuf>, ShardError> {
+        let mut named = BTreeSet::new();
+        for vehicle in self.vehicles()? {
+            for (clip, revision) in self.entry_names(&vehicle)? {
+                // What an unreadable entry names is nobody's either.
+                if let Ok(Some(entry)) = self.entry(&vehicle, clip, revision) {
+                    named.extend(entry.files.into_iter().map(|file| self.root.join(file.path)));
                 }
             }
         }
-        Ok(orphans)
+        let mut unlisted = Vec::new();
+        for folder in self.shard_folders()? {
+            let names = storage::list(&folder)?;
+            let shards = names.iter().filter(|name| layout::parse_shard_name(name).is_some()).map(|name| folder.join(name));
+            unlisted.extend(shards.filter(|path| !named.contains(path)));
+        }
+        unlisted.sort();
+        Ok(unlisted)
+    }
+
+    /// Folders that shards stand in.
+    fn shard_folders(&self) -> Result<Vec<PathBuf>, ShardError> {
+        let mut folders = Vec::new();
+        for table in Table::ALL {
+            let table = self.root.join(table.as_str());
+            for date in storage::list(&table)? {
+                let date = table.join(&date);
+                folders.extend(storage::list(&date)?.iter().map(|vehicle| date.join(vehicle)));
+            }
+        }
+        Ok(folders)
+    }
+
+    /// sha256 of an entry's bytes in hexadecimal; `None` where there is none.
+    pub(crate) fn entry_sha256(&self, vehicle: &str, clip: ClipId, revision: i32) -> Result<Option<String>, ShardError> {
+        let json = storage::read_small(&self.entry_path(vehicle, clip, revision)?, MAX_ENTRY_BYTES)?;
+        Ok(json.map(|json| storage::hex(&Sha256::digest(json))))
+    }
+
+    /// sha256 in hexadecimal and length of a file that an entry names; `None` where it is not there.
+    pub(crate) fn file_sha256(&self, file: &FileEntry) -> Result<Option<(String, u64)>, ShardError> {
+        let path = self.root.join(&file.path);
+        let Some(sha256) = storage::sha256(&path)? else { return Ok(None) };
+        Ok(Some((sha256, storage::length(&storage::open(&path)?, &path)?)))
     }
 
     /// The entry with the greatest clip and revision below these.
     pub(crate) fn previous_entry(&self, vehicle: &str, clip: ClipId, revision: i32) -> Result<Option<PreviousEntry>, ShardError> {
         let names = self.entry_names(vehicle)?;
         let Some(&(clip, revision)) = names.range(..(clip, revision)).next_back() else { return Ok(None) };
-        let path = self.entry_path(vehicle, clip, revision)?;
-        let json = storage::read_small(&path, MAX_ENTRY_BYTES)?;
-        Ok(json.map(|json| PreviousEntry { clip, revision, sha256: storage::hex(&Sha256::digest(json)) }))
+        let sha256 = self.entry_sha256(vehicle, clip, revision)?;
+        Ok(sha256.map(|sha256| PreviousEntry { clip, revision, sha256 }))
     }
 
     fn entry_path(&self, vehicle: &str, clip: ClipId, revision: i32) -> Result<PathBuf, ShardError> {
         Ok(self.root.join(layout::manifest_folder(vehicle)?).join(format!("{}.json", layout::entry_stem(clip, revision))))
     }
 
-    fn entry_names(&self, vehicle: &str) -> Result<BTreeSet<(ClipId, i32)>, ShardError> {
+    /// Clips and revisions of a vehicle that have an entry.
+    pub(crate) fn entry_names(&self, vehicle: &str) -> Result<BTreeSet<(ClipId, i32)>, ShardError> {
         let names = storage::list(&self.root.join(layout::manifest_folder(vehicle)?))?;
         Ok(names.iter().filter_map(|name| layout::parse_entry_name(name)).collect())
     }

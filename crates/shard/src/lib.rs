@@ -4,7 +4,7 @@
 //! the folder of it all. Only this crate knows Parquet, and only its `storage` module knows the file system.
 //!
 //! Read in this order: [`schema`] (the columns) → [`dataset`] → [`writer`] → `table_file` (encodings, row groups) → `seal` (what happens
-//! when something dies) → [`manifest`] → [`reader`].
+//! when something dies) → [`manifest`] → [`reader`] → [`verify`].
 
 pub mod schema;
 
@@ -25,6 +25,8 @@ mod seal;
 pub mod manifest;
 
 pub mod reader;
+
+pub mod verify;
 
 mod layout;
 
@@ -51,4 +53,5 @@ pub use tables::camera::CameraRow;
 pub use tables::finding::StoredFinding;
 pub use tables::late::LateRow;
 pub use tables::lidar::LidarRow;
+pub use verify::{OffsetFate, PartitionAccount, Problem, ProblemKind, Verification};
 pub use writer::{ClipKey, ClipWriter};

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::Schema;
-use boxwright_model::{Box3, Sample, StampedPose, Taxonomy, Track};
+use boxwright_model::{Box3, Sample, SourcePosition, StampedPose, Taxonomy, Track};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
@@ -25,6 +25,8 @@ use crate::tables::late::LateRow;
 use crate::tables::lidar::LidarRow;
 use crate::tables::{box3, calibration, camera, ego_pose, finding, late, lidar, sample, track};
 
+/// What the tables of messages say about where a message stood.
+const SOURCE_COLUMNS: [&str; 3] = ["source_topic", "source_partition", "source_offset"];
 /// Rows decoded at a time where each may be megabytes.
 const FRAME_BATCH_ROWS: usize = 1;
 /// Rows decoded at a time elsewhere.
@@ -143,10 +145,34 @@ impl ClipReader {
         self.rows(Table::Finding, LABEL_BATCH_ROWS, finding::rows)?.collect()
     }
 
+    /// Where the messages stood that the rows of a table came from, in the order of the rows. Reads no payload.
+    ///
+    /// # Errors
+    /// When the file is not such a table.
+    pub fn source_positions(&self, table: Table) -> Result<Vec<SourcePosition>, ShardError> {
+        let positions = |batch: &Batch<'_>| {
+            let sources = batch.sources()?;
+            Ok((0..batch.rows()).map(|row| sources.get(row)).collect())
+        };
+        self.some_columns(table, LABEL_BATCH_ROWS, &SOURCE_COLUMNS, positions)?.collect()
+    }
+
     fn rows<T>(
         &self,
         table: Table,
         batch_rows: usize,
+        decode: impl Fn(&Batch<'_>) -> Result<Vec<T>, ShardError> + Send + 'static,
+    ) -> Result<Rows<T>, ShardError> {
+        let schema = table.schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        self.some_columns(table, batch_rows, &columns, decode)
+    }
+
+    fn some_columns<T>(
+        &self,
+        table: Table,
+        batch_rows: usize,
+        columns: &[&str],
         decode: impl Fn(&Batch<'_>) -> Result<Vec<T>, ShardError> + Send + 'static,
     ) -> Result<Rows<T>, ShardError> {
         let decode = Box::new(decode);
@@ -154,7 +180,7 @@ impl ClipReader {
             return Ok(Rows { path: PathBuf::new(), batches: None, decode, ready: Vec::new().into_iter() });
         };
         let path = self.root.join(&entry.path);
-        let batches = open_table(self.open_file(entry)?, &path, table, entry.rows, batch_rows)?;
+        let batches = open_table(self.open_file(entry)?, &path, table, entry.rows, batch_rows, columns)?;
         Ok(Rows { path, batches: Some(batches), decode, ready: Vec::new().into_iter() })
     }
 
@@ -169,15 +195,21 @@ impl ClipReader {
 }
 
 /// Checks a file against its table and starts to read it.
-fn open_table(file: File, path: &Path, table: Table, rows: u64, batch_rows: usize) -> Result<ParquetRecordBatchReader, ShardError> {
+fn open_table(
+    file: File,
+    path: &Path,
+    table: Table,
+    rows: u64,
+    batch_rows: usize,
+    columns: &[&str],
+) -> Result<ParquetRecordBatchReader, ShardError> {
     // Hints of other arrow writers (large lists, views) are left aside: what Parquet itself says is the same for everybody.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder = guarded(path, || ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))?;
     let builder = builder.map_err(ShardError::parquet("read the footer of", path))?;
     check_footer(&builder, path, rows)?;
     check_columns(builder.schema(), path, table)?;
-    let schema = table.schema();
-    let mask = ProjectionMask::columns(builder.parquet_schema(), schema.fields().iter().map(|field| field.name().as_str()));
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     let reader = guarded(path, || builder.with_projection(mask).with_batch_size(batch_rows).build())?;
     reader.map_err(ShardError::parquet("read", path))
 }

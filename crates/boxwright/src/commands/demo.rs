@@ -92,7 +92,7 @@ mod with_broker {
         let job = RunJob {
             config,
             taxonomy: taxonomy_of_run,
-            dataset: dataset_of_run,
+            dataset: Some(dataset_of_run),
             view: None,
             progress,
             stop,

@@ -17,15 +17,22 @@ use crate::args::{RunArgs, ViewMode};
 use crate::{Outcome, signals, ui};
 
 pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
-    let config = Arc::new(load_config(args.config.as_deref(), args.brokers.as_deref())?);
+    let mut config = load_config(args.config.as_deref(), args.brokers.as_deref())?;
+    if args.dry_run {
+        // A group of its own: it must not take partitions from workers, and without commits it begins at the beginning each time.
+        config.kafka.group_id.push_str(".dry-run");
+    }
+    let config = Arc::new(config);
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let stop = Arc::new(StopSignal::default());
     signals::listen(stop.clone(), Arc::new(AtomicBool::new(false)))?;
     // The input and the viewer are opened before the dataset, so that a wrong path or address leaves no empty folder behind.
     let mut input = Input::open(args, &config)?;
     let view = args.view.as_ref().map(|mode| open_view(mode, &config, taxonomy.clone())).transpose()?;
-    let dataset = Dataset::open_or_create(&args.dataset, config.grid())?;
-    dataset.remove_orphans()?;
+    let dataset = if args.dry_run { None } else { Some(Dataset::open_or_create(&args.dataset, config.grid())?) };
+    if let Some(dataset) = &dataset {
+        dataset.remove_orphans()?;
+    }
     let progress = Arc::new(Progress::default());
     let job = RunJob {
         config,
@@ -58,7 +65,9 @@ fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {
         ui::print(&serde_json::to_string(report).context("cannot write the report")?);
     } else {
         ui::print(ui::table(&ui::report_rows(report)).trim_end());
-        ui::print(&format!("\nLook at it:  boxwright view {}", args.dataset.display()));
+        if !args.dry_run {
+            ui::print(&format!("\nLook at it:  boxwright view {}", args.dataset.display()));
+        }
     }
     Ok(if report.lost_data() { Outcome::DataLost } else { Outcome::Done })
 }
