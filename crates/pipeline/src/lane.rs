@@ -40,6 +40,8 @@ pub(crate) enum LaneCommand {
     Close { vehicle: Arc<str>, clip: ClipId, info: Box<SealInfo> },
     /// The vehicle went to another worker.
     Abandon { vehicle: Arc<str> },
+    /// The clip has its entry already.
+    AbandonClip { vehicle: Arc<str>, clip: ClipId },
 }
 
 /// What a lane tells the run thread.
@@ -187,6 +189,12 @@ impl LaneState {
             LaneCommand::Abandon { vehicle } => {
                 self.vehicles.remove(&vehicle);
                 self.write(WriteJob::Abandon(vehicle))
+            }
+            LaneCommand::AbandonClip { vehicle, clip } => {
+                if let Some(lane) = self.vehicles.get_mut(&vehicle) {
+                    lane.clips.remove(&clip);
+                }
+                self.write(WriteJob::AbandonClip((vehicle, clip)))
             }
         };
         done.map_err(|HungUp| None)

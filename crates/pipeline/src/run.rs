@@ -141,6 +141,7 @@ pub fn run(source: &mut dyn Source, job: RunJob) -> Result<Report, PipelineError
     let mut run = Run::start(source, job)?;
     while !run.is_over() {
         run.collect_reports()?;
+        run.drop_superseded()?;
         match run.source.next_event(POLL)? {
             Some(event) => run.event(event)?,
             None => run.idle()?,
@@ -158,6 +159,8 @@ struct Run<'a> {
     vehicles: BTreeMap<Arc<str>, Vehicle>,
     /// Partitions by the number that [`Vehicle`] knows them by.
     partitions: Vec<PartitionId>,
+    /// Clips that were sealed for an earlier owner of their partitions while the lane holds some of their messages again.
+    superseded: Vec<(Arc<str>, ClipId)>,
     /// Partitions that are not read at the moment.
     held_back: BTreeSet<u32>,
     ledger: Ledger,
@@ -200,6 +203,7 @@ impl<'a> Run<'a> {
             reports,
             vehicles: BTreeMap::new(),
             partitions: Vec::new(),
+            superseded: Vec::new(),
             held_back: BTreeSet::new(),
             ledger: Ledger::default(),
             report: Report::default(),
@@ -557,11 +561,21 @@ impl<'a> Run<'a> {
                     self.report.clips_already_sealed += 1;
                 }
                 self.ledger.sealed(&vehicle, clip);
-                if let Some(vehicle) = self.vehicles.get_mut(&vehicle) {
-                    vehicle.seal_done(entry.clone());
+                if let Some(known) = self.vehicles.get_mut(&vehicle)
+                    && !known.seal_done(entry.clone())
+                {
+                    self.superseded.push((vehicle, clip));
                 }
             }
             LaneReport::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Not done where the report is taken: the run may be handing a message of that clip over right then.
+    fn drop_superseded(&mut self) -> Result<(), PipelineError> {
+        for (vehicle, clip) in std::mem::take(&mut self.superseded) {
+            self.send(&vehicle.clone(), LaneCommand::AbandonClip { vehicle, clip })?;
         }
         Ok(())
     }

@@ -39,6 +39,8 @@ pub(crate) enum WriteJob {
     Seal(ClipName, Box<SealInfo>),
     /// The vehicle went to another worker: throw its open shards away.
     Abandon(Arc<str>),
+    /// The clip has its entry already: throw its open shards away.
+    AbandonClip(ClipName),
 }
 
 /// What the writer needs to know.
@@ -70,6 +72,10 @@ impl Writer {
             WriteJob::Row(name, row) => self.row(name, row),
             WriteJob::Abandon(vehicle) => {
                 self.open.retain(|(other, _), _| *other != vehicle);
+                Ok(())
+            }
+            WriteJob::AbandonClip(name) => {
+                self.open.remove(&name);
                 Ok(())
             }
             WriteJob::Seal(name, info) => {

@@ -234,13 +234,15 @@ impl Vehicle {
         })
     }
 
-    /// The clip has its manifest entry.
-    pub(crate) fn seal_done(&mut self, entry: ManifestEntry) {
+    /// The clip has its manifest entry. Returns whether we had closed it: if not, it was sealed for an earlier owner of the partitions
+    /// while we began to read it again, and what the lane holds of it is to be thrown away.
+    pub(crate) fn seal_done(&mut self, entry: ManifestEntry) -> bool {
         let clip = entry.clip;
-        self.open.remove(&clip);
-        self.closed.remove(&clip);
+        let was_open = self.open.remove(&clip).is_some();
+        let was_closed = self.closed.remove(&clip);
         self.sealed.insert(clip);
         self.remember(entry);
+        was_closed || !was_open
     }
 
     /// The clip was closed by a run that writes nothing.
