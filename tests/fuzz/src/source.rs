@@ -664,7 +664,8 @@ pub fn mcap(data: &[u8]) {
     let (mut bytes, payloads) = written(&mut input);
     let (recording, whole) = read_mcap(&bytes).expect("a whole file");
     assert!(!recording.is_truncated(), "{:?}", recording.warnings());
-    assert_eq!(recording.total_messages_hint(), Some(whole.len() as u64));
+    // A file may have no summary; one that has it counts right.
+    assert!(recording.total_messages_hint().is_none_or(|total| total == whole.len() as u64));
     assert_eq!(whole.iter().map(|message| message.payload.to_vec()).collect::<Vec<_>>(), payloads);
 
     let cut = usize::from(input.u16()) % bytes.len();
