@@ -257,6 +257,10 @@ fn overlay(base: &mut Table, user: Table, prefix: &str, name: &str) -> Result<()
     for (key, value) in user {
         let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         let free = FREE_TABLES.contains(&prefix);
+        if value.as_float().is_some_and(|number| !number.is_finite()) {
+            let message = format!("{path}: expected a finite number, got {value}");
+            return Err(ConfigError::Value { path: name.to_owned(), message });
+        }
         match (base.get_mut(&key), value) {
             (Some(Value::Table(inner)), Value::Table(table)) => overlay(inner, table, &path, name)?,
             (Some(Value::Float(slot)), Value::Integer(number)) => *slot = number as f64,
@@ -304,3 +308,6 @@ fn collect_keys(table: &Table, prefix: &str, key: &str, out: &mut Vec<(f64, Stri
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod properties;

@@ -171,7 +171,8 @@ impl ManifestEntry {
     /// Bytes of all its files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+        // An entry may come from elsewhere: its numbers need not be lengths of files.
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 
     /// The file of a table, where it has rows.

@@ -6,7 +6,7 @@ use boxwright_model::time::NS_PER_S;
 
 use super::*;
 use crate::fixtures::{calibrations, dataset, grid, info, key, writer};
-use crate::{ClipKey, ClipWriter, SealOutcome, WriterConfig};
+use crate::{ClipKey, ClipWriter, FileEntry, SealOutcome, WriterConfig};
 
 fn seal(dataset: &Dataset, clip: i64) -> ManifestEntry {
     match writer(dataset, clip).seal(info()).unwrap() {
@@ -77,6 +77,15 @@ fn entries_are_sorted_by_vehicle_then_clip() {
     assert_eq!(dataset.vehicles().unwrap(), ["a/1", "b"]);
     assert_eq!(dataset.sealed_clips("b").unwrap(), [ClipId(-2), ClipId(3)].into());
     assert!(dataset.sealed_clips("nobody").unwrap().is_empty());
+}
+
+#[test]
+fn an_entry_with_absurd_lengths_has_a_sum_all_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let mut entry = seal(&dataset(root.path()), 4);
+    let file = FileEntry { table: Table::Lidar, path: "a".to_owned(), sha256: String::new(), bytes: u64::MAX, rows: 1 };
+    entry.files = vec![file.clone(), file];
+    assert_eq!(entry.bytes(), u64::MAX);
 }
 
 #[test]
