@@ -78,9 +78,9 @@ pub(crate) struct RunArgs {
     /// Vehicle id of the recording; by default its file or folder name
     #[arg(long, value_name = "ID", requires = "from")]
     pub(crate) vehicle: Option<String>,
-    /// Where the shards go
-    #[arg(long, value_name = "DIR", default_value = "boxwright-data")]
-    pub(crate) dataset: PathBuf,
+    /// Where the shards go: a folder, or s3://, gs://, az:// (see [store] in the configuration)
+    #[arg(long, value_name = "DIR|URL", default_value = "boxwright-data")]
+    pub(crate) dataset: String,
     /// Show it while it happens: serve, or connect to a viewer that is open (connect=URL)
     #[arg(long, value_name = "serve|connect[=URL]", value_parser = parse_view)]
     pub(crate) view: Option<ViewMode>,
@@ -120,8 +120,8 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ViewArgs {
-    /// The dataset
-    pub(crate) dataset: PathBuf,
+    /// The dataset: a folder or a URL
+    pub(crate) dataset: String,
     /// Only this clip: its number, or vehicle/number
     #[arg(long, value_name = "ID")]
     pub(crate) clip: Option<String>,
@@ -141,8 +141,14 @@ pub(crate) struct ViewArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The dataset
-    pub(crate) dataset: PathBuf,
+    /// The dataset: a folder or a URL
+    pub(crate) dataset: String,
+    /// Also hold it against the topics that it was made of: everything committed must be in it or in the dead-letter topics
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) brokers: Option<String>,
+    /// Configuration laid over the defaults (for its [kafka] and [store])
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// End with one JSON object on stdout instead of a table
     #[arg(long)]
     pub(crate) json: bool,

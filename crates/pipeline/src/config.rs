@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use boxwright_label::LabelConfig;
 use boxwright_model::{ClipGrid, Taxonomy};
 use boxwright_review::ViewConfig;
-use boxwright_shard::WriterConfig;
+use boxwright_shard::{StoreConfig, WriterConfig};
 use boxwright_source::broker_config::BrokerConfig;
 use boxwright_source::kafka::KafkaConfig;
 use boxwright_timesync::matcher::MatcherConfig;
@@ -23,7 +23,7 @@ pub const DEFAULT_TOML: &str = include_str!("../../../configs/default.toml");
 pub const DEFAULT_TAXONOMY_TOML: &str = include_str!("../../../configs/taxonomy.toml");
 
 /// Tables whose keys are not ours: they are passed on as they are.
-const FREE_TABLES: [&str; 1] = ["kafka.client"];
+const FREE_TABLES: [&str; 2] = ["kafka.client", "store.options"];
 
 /// Everything a run can be told.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Config {
     pub label: LabelConfig,
     /// Parquet shards.
     pub shard: WriterConfig,
+    /// Object stores that datasets may live in.
+    pub store: StoreConfig,
     /// Live view.
     pub view: ViewConfig,
     /// Kafka.
@@ -212,6 +214,7 @@ impl Config {
         self.label.validate().or_else(|error| wrong(error.to_string()))?;
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
         self.view.check().or_else(|error| wrong(error.to_string()))?;
+        self.store.check().or_else(|error| wrong(error.to_string()))?;
         if self.frames.ego.is_empty() || self.frames.world.is_empty() {
             return wrong("frames.ego and frames.world: expected at least one name each, got none".to_owned());
         }
@@ -258,7 +261,7 @@ fn overlay(base: &mut Table, user: Table, prefix: &str, name: &str) -> Result<()
         let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         let free = FREE_TABLES.contains(&prefix);
         if value.as_float().is_some_and(|number| !number.is_finite()) {
-            let message = format!("{path}: expected a finite number, got {value}");
+            let message = format!("{path}: expected a finite number, got {value:?}");
             return Err(ConfigError::Value { path: name.to_owned(), message });
         }
         match (base.get_mut(&key), value) {

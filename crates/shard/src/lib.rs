@@ -1,12 +1,15 @@
 //! Parquet shards and their manifest: what Boxwright keeps.
 //!
 //! A clip is written by a [`ClipWriter`], sealed into files and one [`ManifestEntry`], and read back by a [`ClipReader`]. A [`Dataset`] is
-//! the folder of it all. Only this crate knows Parquet, and only its `storage` module knows the file system.
+//! the folder of it all. Only this crate knows Parquet, and only its `storage` module knows the file system and object
+//! stores.
 //!
 //! Read in this order: [`schema`] (the columns) → [`dataset`] → [`writer`] → `table_file` (encodings, row groups) → `seal` (what happens
 //! when something dies) → [`manifest`] → [`reader`] → [`verify`].
 
 pub mod schema;
+
+pub mod location;
 
 pub mod dataset;
 
@@ -44,6 +47,7 @@ mod fixtures;
 pub use config::WriterConfig;
 pub use dataset::{Dataset, Orphans};
 pub use error::ShardError;
+pub use location::{DatasetLocation, StoreConfig};
 pub use manifest::{ClipCounts, FileEntry, ManifestEntry, PreviousEntry, SealInfo, SealOutcome, SourceRange};
 pub use reader::{ClipReader, Rows};
 pub use schema::{SCHEMA_VERSION, Table};

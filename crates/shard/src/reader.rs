@@ -3,7 +3,6 @@
 //! Sweeps, images and late messages stream: a few rows are decoded at a time, from the row group they stand in. Files are taken as what
 //! Parquet says they are, whoever wrote them; a column that is missing or of another type is an error that names it.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -11,13 +10,14 @@ use arrow::datatypes::Schema;
 use boxwright_model::{Box3, Sample, SourcePosition, StampedPose, Taxonomy, Track};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::reader::Length;
 
 use crate::dataset::Dataset;
 use crate::decode::Batch;
 use crate::error::ShardError;
 use crate::manifest::{FileEntry, ManifestEntry};
 use crate::schema::{SCHEMA_VERSION, Table};
-use crate::storage;
+use crate::storage::store::{ShardFile, Store};
 use crate::tables::calibration::CalibrationRow;
 use crate::tables::camera::CameraRow;
 use crate::tables::finding::StoredFinding;
@@ -35,7 +35,7 @@ const LABEL_BATCH_ROWS: usize = 1024;
 /// Reads one clip.
 #[derive(Clone, Debug)]
 pub struct ClipReader {
-    root: PathBuf,
+    store: Store,
     entry: ManifestEntry,
 }
 
@@ -45,7 +45,7 @@ impl ClipReader {
     /// # Errors
     /// When a file is missing, cut or grown.
     pub fn open(dataset: &Dataset, entry: &ManifestEntry) -> Result<Self, ShardError> {
-        let reader = Self { root: dataset.root().to_owned(), entry: entry.clone() };
+        let reader = Self { store: dataset.store().clone(), entry: entry.clone() };
         entry.files.iter().try_for_each(|file| reader.open_file(file).map(|_| ()))?;
         Ok(reader)
     }
@@ -62,10 +62,12 @@ impl ClipReader {
     /// When a file cannot be read or was changed.
     pub fn verify(&self) -> Result<(), ShardError> {
         for file in &self.entry.files {
-            let path = self.root.join(&file.path);
-            let got = storage::sha256(&path)?.unwrap_or_default();
+            let got = self.store.digest(&file.path)?.map(|(sha256, _)| sha256).unwrap_or_default();
             if got != file.sha256 {
-                return Err(ShardError::foreign(&path, format!("expected sha256 {}, got {got}", file.sha256)));
+                return Err(ShardError::foreign(
+                    &self.store.path(&file.path),
+                    format!("expected sha256 {}, got {got}", file.sha256),
+                ));
             }
         }
         Ok(())
@@ -179,24 +181,26 @@ impl ClipReader {
         let Some(entry) = self.entry.file(table) else {
             return Ok(Rows { path: PathBuf::new(), batches: None, decode, ready: Vec::new().into_iter() });
         };
-        let path = self.root.join(&entry.path);
+        let path = self.store.path(&entry.path);
         let batches = open_table(self.open_file(entry)?, &path, table, entry.rows, batch_rows, columns)?;
         Ok(Rows { path, batches: Some(batches), decode, ready: Vec::new().into_iter() })
     }
 
-    fn open_file(&self, entry: &FileEntry) -> Result<File, ShardError> {
-        let path = self.root.join(&entry.path);
-        let file = storage::open(&path)?;
-        match storage::length(&file, &path)? {
+    fn open_file(&self, entry: &FileEntry) -> Result<ShardFile, ShardError> {
+        let file = self.store.open(&entry.path)?;
+        match file.len() {
             length if length == entry.bytes => Ok(file),
-            length => Err(ShardError::foreign(&path, format!("expected {} bytes as in the manifest, got {length}", entry.bytes))),
+            length => {
+                let message = format!("expected {} bytes as in the manifest, got {length}", entry.bytes);
+                Err(ShardError::foreign(&self.store.path(&entry.path), message))
+            }
         }
     }
 }
 
 /// Checks a file against its table and starts to read it.
 fn open_table(
-    file: File,
+    file: ShardFile,
     path: &Path,
     table: Table,
     rows: u64,
@@ -221,7 +225,7 @@ fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T, ShardError> {
         .map_err(|_| ShardError::foreign(path, "the file is damaged: its pages contradict each other"))
 }
 
-fn check_footer(builder: &ParquetRecordBatchReaderBuilder<File>, path: &Path, rows: u64) -> Result<(), ShardError> {
+fn check_footer(builder: &ParquetRecordBatchReaderBuilder<ShardFile>, path: &Path, rows: u64) -> Result<(), ShardError> {
     let metadata = builder.metadata().file_metadata();
     if u64::try_from(metadata.num_rows()).ok() != Some(rows) {
         return Err(ShardError::foreign(path, format!("expected {rows} rows as in the manifest, got {}", metadata.num_rows())));

@@ -12,7 +12,7 @@ use boxwright_source::kafka::KafkaSource;
 use boxwright_source::recording::RecordingSource;
 use boxwright_source::{Recording, Source};
 
-use super::{load_config, open_recording, parse_format};
+use super::{load_config, locate, open_recording, parse_format};
 use crate::args::{RunArgs, ViewMode};
 use crate::{Outcome, signals, ui};
 
@@ -29,7 +29,8 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
     // The input and the viewer are opened before the dataset, so that a wrong path or address leaves no empty folder behind.
     let mut input = Input::open(args, &config)?;
     let view = args.view.as_ref().map(|mode| open_view(mode, &config, taxonomy.clone())).transpose()?;
-    let dataset = if args.dry_run { None } else { Some(Dataset::open_or_create(&args.dataset, config.grid())?) };
+    let location = locate(&args.dataset, &config.store)?;
+    let dataset = if args.dry_run { None } else { Some(Dataset::open_or_create_at(&location, config.grid())?) };
     if let Some(dataset) = &dataset {
         dataset.remove_orphans()?;
     }
@@ -66,7 +67,7 @@ fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {
     } else {
         ui::print(ui::table(&ui::report_rows(report)).trim_end());
         if !args.dry_run {
-            ui::print(&format!("\nLook at it:  boxwright view {}", args.dataset.display()));
+            ui::print(&format!("\nLook at it:  boxwright view {}", args.dataset));
         }
     }
     Ok(if report.lost_data() { Outcome::DataLost } else { Outcome::Done })

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use boxwright_shard::{Dataset, OffsetFate, Verification, verify};
 
+use super::{load_config, locate};
 use crate::args::VerifyArgs;
 use crate::{Outcome, ui};
 
@@ -10,7 +11,8 @@ use crate::{Outcome, ui};
 const PRINTED_PROBLEMS: usize = 40;
 
 pub(crate) fn execute(args: &VerifyArgs) -> anyhow::Result<Outcome> {
-    let dataset = Dataset::open(&args.dataset)?;
+    let config = load_config(args.config.as_deref(), args.brokers.as_deref())?;
+    let dataset = Dataset::open_at(&locate(&args.dataset, &config.store)?)?;
     let mut found = verify::verify(&dataset, |_| {})?;
     found.settle(|_, _| OffsetFate::Lost);
     report(&found, args)
