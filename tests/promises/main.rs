@@ -13,6 +13,8 @@ mod bad_input_loses_nothing_else;
 
 mod nothing_lost_nothing_doubled;
 
+mod torture_in_short;
+
 mod the_viewer_never_slows_storage;
 
 mod a_browser_shows_the_labels;
