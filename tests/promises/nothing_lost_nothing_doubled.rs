@@ -17,18 +17,13 @@ fn drive() -> Vec<OutgoingMessage> {
 struct Bench {
     broker: TestBroker,
     out: tempfile::TempDir,
-    config: String,
 }
 
 impl Bench {
     fn new() -> Self {
         let broker = TestBroker::start(2);
         broker.produce(drive());
-        let out = tempfile::tempdir().unwrap();
-        let config = out.path().join("two-second-clips.toml");
-        std::fs::write(&config, "[clip]\nlength_s = 2\n").unwrap();
-        let config = config.to_str().unwrap().to_owned();
-        Self { broker, out, config }
+        Self { broker, out: tempfile::tempdir().unwrap() }
     }
 
     fn dataset(&self, name: &str) -> String {
@@ -37,14 +32,10 @@ impl Bench {
 
     /// Arguments of a run with a consumer group of its own.
     fn args(&self, name: &str) -> Vec<String> {
-        let config = self.out.path().join(format!("{name}.toml"));
-        // A short session: the broker lets a group wait for half of it, and forgets a killed member after it.
-        let kafka = format!("[kafka]\ngroup_id = \"{name}\"\nsession_timeout_ms = 3000\n");
-        let text = format!("{}{kafka}", std::fs::read_to_string(&self.config).unwrap());
-        std::fs::write(&config, text).unwrap();
-        ["run", "--config", config.to_str().unwrap(), "--brokers", &self.broker.address(), "--dataset", &self.dataset(name)]
-            .map(str::to_owned)
-            .to_vec()
+        let mut args = vec!["run".to_owned(), "--dataset".to_owned(), self.dataset(name)];
+        // A short session: the embedded broker lets a group wait for half of it, and every broker forgets a killed member after it.
+        args.extend(self.broker.args(name, "[clip]\nlength_s = 2\n", "session_timeout_ms = 3000"));
+        args
     }
 
     fn run_to_the_end(&self, name: &str) -> serde_json::Value {
@@ -93,8 +84,7 @@ fn another_group_on_the_same_dataset_skips_and_counts_what_is_sealed() {
     let bench = Bench::new();
     let first = bench.run_to_the_end("one");
     let mut args = bench.args("two");
-    let last = args.len() - 1;
-    args[last] = bench.dataset("one");
+    args[2] = bench.dataset("one");
     args.extend(["--stop-when-idle", "4s", "--json"].map(str::to_owned));
     let second = boxwright(&args.iter().map(String::as_str).collect::<Vec<_>>()).expect_code(0).json();
     assert_eq!(second["frames"], first["frames"]);
