@@ -64,3 +64,6 @@ pub(super) fn seal(
     }
     Ok(SealOutcome::AlreadySealed(Box::new(theirs)))
 }
+
+#[cfg(test)]
+mod tests;
