@@ -26,6 +26,7 @@ use boxwright_timesync::order::OrderEvent;
 use crate::clip::ClipSettings;
 use crate::config::{Config, ConfigError};
 use crate::lane::{self, Lane, LaneCommand, LaneContext, LaneReport, LiveLane};
+use crate::metrics::{Metrics, Stage, Started};
 use crate::report::{Progress, Report, ViewReport};
 use crate::writer::entry_of;
 use ledger::Ledger;
@@ -75,6 +76,8 @@ pub struct RunJob {
     pub view: Option<Arc<LiveView>>,
     /// Counters for a progress display.
     pub progress: Arc<Progress>,
+    /// What is told of the run while it runs.
+    pub metrics: Arc<Metrics>,
     /// How the run is stopped.
     pub stop: Arc<StopSignal>,
     /// End the run, sealing everything, when nothing came for so long. It counts from the moment that partitions are assigned: joining a
@@ -124,6 +127,7 @@ pub enum PipelineError {
 pub fn run(source: &mut dyn Source, job: RunJob) -> Result<Report, PipelineError> {
     let mut run = Run::start(source, job)?;
     while !run.is_over() {
+        run.tell_metrics();
         run.collect_reports()?;
         match run.source.next_event(POLL)? {
             Some(event) => run.event(event)?,
@@ -168,8 +172,10 @@ impl<'a> Run<'a> {
             dataset: job.dataset.clone(),
             live: job.view.clone().map(|view| LiveLane { view, next_index: Arc::new(AtomicI64::new(0)) }),
             progress: job.progress.clone(),
+            metrics: job.metrics.clone(),
             reports: report_sender,
         };
+        job.metrics.set_dataset_writable(true);
         let lanes = (0..lane_count(&job.config)).map(|index| lane::start(index, context.clone())).collect::<Result<_, _>>()?;
         let now = Instant::now();
         Ok(Self {
@@ -193,6 +199,17 @@ impl<'a> Run<'a> {
         self.ended || self.job.stop.is_draining()
     }
 
+    fn tell_metrics(&self) {
+        let metrics = &self.job.metrics;
+        if metrics.turned() {
+            metrics.set_source(self.source.stats());
+            metrics.set_held_bytes(self.vehicles.values().map(Vehicle::held_bytes).sum());
+            if let Some(view) = &self.job.view {
+                metrics.set_viewer(view.stats());
+            }
+        }
+    }
+
     fn event(&mut self, event: SourceEvent) -> Result<(), PipelineError> {
         if !matches!(event, SourceEvent::Quiet(_)) {
             self.last_event = Instant::now();
@@ -214,12 +231,19 @@ impl<'a> Run<'a> {
         self.report.frames += 1;
         *self.report.frames_by_kind.entry(record.header.kind.as_str()).or_default() += 1;
         Progress::add(&self.job.progress.frames, 1);
+        let (bytes, trace_parent) = (record.payload.len(), record.trace_parent.clone());
+        self.job.metrics.frame_read(&record.header, bytes);
         let name = record.header.vehicle.clone();
         self.ensure_vehicle(&name, &record)?;
         let partition = self.partition_of(&record);
         let Some(vehicle) = self.vehicles.get_mut(&name) else { return Ok(()) };
         let mut out = Vec::new();
-        vehicle.push(partition, record, &mut self.ledger, &mut out);
+        let ordering = self.job.metrics.time(Stage::Order);
+        let noted_in = vehicle.push(partition, record, &mut self.ledger, &mut out);
+        drop(ordering);
+        if let Some(clip) = noted_in {
+            self.job.metrics.clip_message(&name, clip, bytes, trace_parent.as_deref());
+        }
         self.ordered(&name, out)?;
         self.hold_back_leaders()
     }
@@ -286,7 +310,7 @@ impl<'a> Run<'a> {
                 OrderEvent::Frame { token, clip } => {
                     let Some(record) = vehicle.take(token) else { continue };
                     match vehicle.sealed(clip) {
-                        Some(entry) if vehicle::covers(entry, &record) => self.report.drop_frame(DropReason::AlreadySealed),
+                        Some(entry) if vehicle::covers(entry, &record) => self.drop_frame(DropReason::AlreadySealed),
                         Some(_) => self.set_aside(record, clip)?,
                         None if vehicle.is_closed(clip) => self.set_aside(record, clip)?,
                         None => self.send(name, LaneCommand::Frame { clip, record: Box::new(record) })?,
@@ -295,27 +319,34 @@ impl<'a> Run<'a> {
                 OrderEvent::Late { token, reason, store_in, .. } => {
                     let Some(record) = vehicle.take(token) else { continue };
                     match vehicle.sealed(store_in) {
-                        Some(entry) if vehicle::covers(entry, &record) => self.report.drop_frame(DropReason::AlreadySealed),
+                        Some(entry) if vehicle::covers(entry, &record) => self.drop_frame(DropReason::AlreadySealed),
                         Some(_) => self.set_aside(record, store_in)?,
                         None if vehicle.is_closed(store_in) => self.set_aside(record, store_in)?,
                         None => {
                             self.report.late += 1;
+                            self.job.metrics.frame_late(reason);
                             self.send(name, LaneCommand::Late { store_in, record: Box::new(record), reason })?;
                         }
                     }
                 }
                 OrderEvent::Duplicate { token } => {
                     vehicle.duplicate(token);
-                    self.report.drop_frame(DropReason::Duplicate);
+                    self.drop_frame(DropReason::Duplicate);
                 }
                 OrderEvent::Close { clip, idle } => {
                     if let Some(info) = vehicle.close(clip, &idle, &self.ledger, &self.job) {
+                        self.job.metrics.clip_closed(name, clip);
                         self.send(name, LaneCommand::Close { vehicle: name.clone(), clip, info: Box::new(info) })?;
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    fn drop_frame(&mut self, reason: DropReason) {
+        self.report.drop_frame(reason);
+        self.job.metrics.frame_dropped(reason);
     }
 
     /// A frame of a clip that was sealed without it.
@@ -328,10 +359,12 @@ impl<'a> Run<'a> {
         self.source.dead_letter(rejected)?;
         self.ledger.pass(&rejected.position);
         self.report.dead_letter(&rejected.reason);
+        self.job.metrics.dead_letter(&rejected.reason);
         Ok(())
     }
 
     fn assigned(&mut self, partitions: Vec<PartitionId>) -> Result<(), PipelineError> {
+        self.job.metrics.assigned(partitions.len());
         for partition in partitions {
             let number = self.partition_number(&partition.topic, partition.partition);
             for vehicle in self.vehicles.values_mut().filter(|vehicle| vehicle.reads_number(partition.partition, &self.partitions))
@@ -357,9 +390,11 @@ impl<'a> Run<'a> {
         for name in gone {
             self.vehicles.remove(&name);
             self.ledger.forget_vehicle(&name);
+            self.job.metrics.vehicle_gone(&name);
             self.send(&name, LaneCommand::Abandon { vehicle: name.clone() })?;
         }
         self.ledger.forget_partitions(partitions);
+        self.job.metrics.revoked(partitions.len());
         self.source.revocation_done();
         Ok(())
     }
@@ -390,7 +425,7 @@ impl<'a> Run<'a> {
         let silent: Vec<Arc<str>> =
             self.vehicles.iter().filter(|(_, vehicle)| vehicle.is_silent(silence)).map(|(name, _)| name.clone()).collect();
         for name in silent {
-            tracing::info!(vehicle = &*name, "silent for {} s: sealing its open clips", silence.as_secs());
+            tracing::info!(vehicle = &*name, silent_s = silence.as_secs(), "silent: sealing its open clips");
             self.close_vehicle(&name)?;
         }
         Ok(())
@@ -450,9 +485,11 @@ impl<'a> Run<'a> {
             LaneReport::Rejected(rejected) => {
                 self.source.dead_letter(&rejected)?;
                 self.report.dead_letter(&rejected.reason);
+                self.job.metrics.dead_letter(&rejected.reason);
             }
-            LaneReport::Dropped(reason) => self.report.drop_frame(reason),
+            LaneReport::Dropped(reason) => self.drop_frame(reason),
             LaneReport::Counted(counts) => {
+                self.job.metrics.clip_labelled(&counts);
                 self.report.samples += counts.samples;
                 self.report.partial_samples += counts.partial_samples;
                 self.report.sweeps += counts.sweeps;
@@ -462,6 +499,15 @@ impl<'a> Run<'a> {
             }
             LaneReport::Sealed { vehicle, clip, outcome } => {
                 let (entry, ours) = entry_of(&outcome);
+                self.job.metrics.clip_sealed(entry, ours);
+                tracing::info!(
+                    vehicle = &*vehicle,
+                    clip = clip.0,
+                    messages = entry.counts.frames,
+                    bytes = entry.bytes(),
+                    ours,
+                    "clip sealed"
+                );
                 if ours {
                     self.report.clips += 1;
                     self.report.shards += entry.files.len() as u64;
@@ -488,14 +534,17 @@ impl<'a> Run<'a> {
         self.last_commit = Instant::now();
         let offsets = self.ledger.uncommitted();
         if !offsets.is_empty() {
+            let started = Started::now();
             self.source.commit(&offsets)?;
             self.ledger.committed(&offsets);
+            self.job.metrics.committed(started);
         }
         Ok(())
     }
 
     /// Ends the run: closes what is complete, waits for every lane, commits.
     fn finish(mut self) -> Result<Report, PipelineError> {
+        self.job.metrics.draining();
         let complete: Vec<Arc<str>> = self
             .vehicles
             .iter()
@@ -524,6 +573,7 @@ impl<'a> Run<'a> {
     fn join_lanes(&mut self) -> Result<(), PipelineError> {
         let threads: Vec<_> = std::mem::take(&mut self.lanes).into_iter().map(|lane| lane.thread).collect();
         while threads.iter().any(|thread| !thread.is_finished()) {
+            self.tell_metrics();
             self.wait_for_report(Duration::from_millis(10))?;
         }
         self.collect_reports()?;

@@ -73,8 +73,14 @@ impl Vehicle {
     }
 
     /// Takes the next message of a partition: it is given its place in the order and noted in the clip that will hold it, before
-    /// any decision of `out` is acted on.
-    pub(crate) fn push(&mut self, partition: u32, record: Record, ledger: &mut Ledger, out: &mut Vec<OrderEvent>) {
+    /// any decision of `out` is acted on. Returns that clip, if it is open.
+    pub(crate) fn push(
+        &mut self,
+        partition: u32,
+        record: Record,
+        ledger: &mut Ledger,
+        out: &mut Vec<OrderEvent>,
+    ) -> Option<ClipId> {
         self.last_seen = Instant::now();
         self.add_partition(partition);
         self.partitions.insert(partition, false);
@@ -99,14 +105,19 @@ impl Vehicle {
             _ => None,
         });
         let clip = stored_elsewhere.unwrap_or_else(|| self.grid.clip_of(header.stamp_ns));
-        self.note(ledger, clip, &header);
+        self.note(ledger, clip, &header).then_some(clip)
     }
 
-    /// Notes a message in its clip, so that its offset is not committed before the clip is sealed.
-    fn note(&mut self, ledger: &mut Ledger, clip: ClipId, header: &FrameHeader) {
+    /// Bytes of the payloads that wait for their turn.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held.values().map(|record| record.payload.len() as u64).sum()
+    }
+
+    /// Notes a message in its clip, so that its offset is not committed before the clip is sealed. Returns whether the clip is open.
+    fn note(&mut self, ledger: &mut Ledger, clip: ClipId, header: &FrameHeader) -> bool {
         if self.sealed.contains_key(&clip) {
             ledger.pass(&header.position);
-            return;
+            return false;
         }
         ledger.note(&self.name, clip, &header.position);
         let open = self.open.entry(clip).or_insert_with(|| OpenClip {
@@ -121,6 +132,7 @@ impl Vehicle {
         open.max_stamp_ns = open.max_stamp_ns.max(header.stamp_ns);
         open.frames += 1;
         open.sensors.insert((header.kind, header.sensor.clone()));
+        true
     }
 
     /// Whether the order machine asks for help: see [`VehicleOrder::is_crowded`].
