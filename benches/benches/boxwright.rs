@@ -202,6 +202,7 @@ fn end_to_end(c: &mut Criterion) {
                 dataset: Some(Dataset::open_or_create(folder.path(), config.grid()).unwrap()),
                 view: None,
                 progress: Arc::default(),
+                metrics: Arc::default(),
                 stop: Arc::default(),
                 stop_when_idle: None,
                 more_to_come: Arc::default(),

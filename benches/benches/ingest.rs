@@ -135,6 +135,7 @@ fn ingest(config: &Config, group_id: String, messages: u64) -> Duration {
         dataset: None,
         view: None,
         progress,
+        metrics: Arc::default(),
         stop,
         stop_when_idle: None,
         more_to_come: Arc::default(),

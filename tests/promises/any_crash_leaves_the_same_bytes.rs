@@ -225,6 +225,7 @@ fn live(broker: &Arc<Broker>, dataset: &Path, seed: u64, dies_after: Option<u64>
         dataset: Some(dataset),
         view: None,
         progress: Arc::default(),
+        metrics: Arc::default(),
         stop: Arc::default(),
         stop_when_idle: None,
         more_to_come: Arc::default(),

@@ -18,6 +18,10 @@ mod torture_in_short;
 
 mod the_viewer_never_slows_storage;
 
+mod the_metrics_say_what_happened;
+
+mod a_trace_follows_each_clip;
+
 mod a_browser_shows_the_labels;
 
 mod support;

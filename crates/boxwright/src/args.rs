@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Topics(TopicsArgs),
     /// Run a Kafka-compatible broker for a lab that has none
     Broker(BrokerArgs),
+    /// Ask a run with --metrics whether it is alive (for containers: exit code 0 or 1)
+    Health(HealthArgs),
     /// Print or check the configuration
     Config(ConfigArgs),
 }
@@ -87,6 +89,9 @@ pub(crate) struct RunArgs {
     /// Only read, order and account: label, write and commit nothing, in a consumer group of its own
     #[arg(long, conflicts_with = "view")]
     pub(crate) dry_run: bool,
+    /// Tell Prometheus (/metrics) and health checks (/healthz, /readyz) at this address; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// End, sealing everything, when nothing came for so long (5s, 500ms, 2m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) stop_when_idle: Option<Duration>,
@@ -183,6 +188,16 @@ pub(crate) struct BrokerArgs {
     /// Keep topics, offsets and messages here; without it everything is in memory and gone at the end
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Address of the run's endpoint
+    #[arg(default_value = "127.0.0.1:9464")]
+    pub(crate) address: SocketAddr,
+    /// Whether it is ready: partitions assigned, dataset open, not draining
+    #[arg(long)]
+    pub(crate) ready: bool,
 }
 
 #[derive(Debug, Args)]
@@ -283,13 +298,14 @@ mod tests {
             "boxwright topics list",
             "boxwright replay kitti-raw DIR --brokers b:9092 --vehicle v --speed max",
             "boxwright replay mcap FILE --speed 1.0",
-            "boxwright run --config c.toml --brokers b:9092 --dataset d --view serve --stop-when-idle 5s --json",
+            "boxwright run --config c.toml --brokers b:9092 --dataset d --view serve --metrics 127.0.0.1:0 --stop-when-idle 5s --json",
             "boxwright run --from kitti-raw DIR",
             "boxwright run --from mcap FILE --view connect=rerun+http://127.0.0.1:9876/proxy",
             "boxwright view d --clip 12 --save f.rrd",
             "boxwright view d --serve",
             "boxwright verify d --json",
             "boxwright config check f.toml",
+            "boxwright health 127.0.0.1:9464 --ready",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

@@ -25,6 +25,8 @@ pub(crate) mod topics;
 
 pub(crate) mod broker;
 
+pub(crate) mod health;
+
 pub(crate) mod config;
 
 /// The configuration file, or the defaults; `--brokers` wins over both.

@@ -44,6 +44,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Verify(args) => commands::verify::execute(&args),
         Command::Topics(args) => commands::topics::execute(&args),
         Command::Broker(args) => commands::broker::execute(&args),
+        Command::Health(args) => commands::health::execute(&args),
         Command::Config(args) => commands::config::execute(&args),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Parsed once, resolved once, passed in. There are no globals and no environment variables.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use boxwright_label::LabelConfig;
@@ -13,7 +14,7 @@ use boxwright_source::kafka::KafkaConfig;
 use boxwright_timesync::matcher::MatcherConfig;
 use boxwright_timesync::motion::MotionConfig;
 use boxwright_timesync::order::OrderConfig;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
@@ -53,6 +54,10 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// The embedded broker.
     pub broker: BrokerConfig,
+    /// The Prometheus endpoint.
+    pub metrics: MetricsConfig,
+    /// OpenTelemetry traces.
+    pub traces: TracesConfig,
     /// Classes.
     pub taxonomy: TaxonomyConfig,
 }
@@ -96,6 +101,55 @@ pub struct FramesConfig {
     pub world: Vec<String>,
     /// Names the ego frame may have; the first that appears in the transform tree is used.
     pub ego: Vec<String>,
+}
+
+/// Options of the Prometheus endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address that it listens on; port 0 takes a free one, `None` means no endpoint.
+    #[serde(deserialize_with = "address_or_nothing")]
+    pub listen: Option<SocketAddr>,
+}
+
+fn address_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |_| serde::de::Error::custom(format!("expected an address such as 127.0.0.1:9464, or nothing, got {text:?}"));
+    text.parse().map(Some).map_err(wrong)
+}
+
+/// Options of OpenTelemetry traces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TracesConfig {
+    /// Collector that takes OTLP over HTTP; empty means no traces.
+    pub otlp_endpoint: String,
+}
+
+impl TracesConfig {
+    /// Where spans are sent, if anywhere: the standard's path is added to an address without one.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        let endpoint = self.otlp_endpoint.trim_end_matches('/');
+        let authority = endpoint.strip_prefix("http://").unwrap_or_default();
+        match (endpoint.is_empty(), authority.contains('/')) {
+            (true, _) => None,
+            (false, true) => Some(endpoint.to_owned()),
+            (false, false) => Some(format!("{endpoint}/v1/traces")),
+        }
+    }
+
+    /// TLS is left to a collector beside the worker, which is where OpenTelemetry wants one.
+    fn check(&self) -> Result<(), String> {
+        let host = self.otlp_endpoint.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+        if self.otlp_endpoint.is_empty() || host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace)) {
+            return Ok(());
+        }
+        Err(format!("traces.otlp_endpoint: expected http://host:port of a collector, or nothing, got {:?}", self.otlp_endpoint))
+    }
 }
 
 /// Where the classes come from.
@@ -213,6 +267,7 @@ impl Config {
         }
         self.label.validate().or_else(|error| wrong(error.to_string()))?;
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
+        self.traces.check().or_else(wrong)?;
         self.view.check().or_else(|error| wrong(error.to_string()))?;
         self.store.check().or_else(|error| wrong(error.to_string()))?;
         if self.frames.ego.is_empty() || self.frames.world.is_empty() {

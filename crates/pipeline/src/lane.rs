@@ -14,6 +14,7 @@ use boxwright_source::{Record, Rejected, wire};
 
 use crate::clip::{ClipBuilder, ClipCounts, ClipOutput, ClipSettings, unplaced_sensor};
 use crate::config::Config;
+use crate::metrics::{Metrics, Stage};
 use crate::report::Progress;
 use crate::rig::{Rig, SensorCalibration};
 use crate::run::PipelineError;
@@ -80,6 +81,7 @@ pub(crate) struct LaneContext {
     pub(crate) dataset: Dataset,
     pub(crate) live: Option<LiveLane>,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) reports: SyncSender<LaneReport>,
 }
 
@@ -92,6 +94,7 @@ pub(crate) fn start(index: usize, context: LaneContext) -> Result<Lane, Pipeline
         context.config.grid(),
         context.config.shard.clone(),
         context.settings.taxonomy.clone(),
+        context.metrics.clone(),
     );
     let reports = context.reports.clone();
     let writer = spawn(format!("writer-{index}"), move || writer.run(&work, &reports))?;
@@ -202,7 +205,11 @@ impl LaneState {
 
     fn frame(&mut self, clip: ClipId, record: Record) -> Result<(), Option<PipelineError>> {
         let vehicle = record.header.vehicle.clone();
-        let frame = match wire::decode(&record) {
+        let metrics = self.context.metrics.clone();
+        let decoding = metrics.time(Stage::Decode);
+        let decoded = wire::decode(&record);
+        drop(decoding);
+        let frame = match decoded {
             Ok(frame) => frame,
             Err(error) => return self.reject(clip, record, "decode_failed", &error),
         };
@@ -214,7 +221,9 @@ impl LaneState {
         {
             out.push(ClipOutput::Row(Row::Findings(vec![unplaced_sensor(&record.header, &sweep.frame_id)])));
         }
+        let labelling = metrics.time_clip(Stage::Label, &vehicle, clip);
         let taken = open.builder.frame(rig, record.header.clone(), frame, &mut out);
+        drop(labelling);
         open.dropped(&out);
         self.outputs(&vehicle, clip, out).map_err(|HungUp| None)?;
         match taken {
@@ -282,7 +291,9 @@ impl LaneState {
         {
             out.extend(open.take_late_rows().into_iter().map(ClipOutput::Row));
             let OpenClip { builder, mut dropped, late, dead_lettered, used, .. } = open;
+            let labelling = self.context.metrics.time_clip(Stage::Label, &vehicle, clip);
             counts = builder.finish(rig, &mut out);
+            drop(labelling);
             for output in &out {
                 if let ClipOutput::Dropped(reason) = output {
                     *dropped.entry(reason.as_str().to_owned()).or_default() += 1;

@@ -27,6 +27,7 @@ use boxwright_timesync::order::OrderEvent;
 use crate::clip::ClipSettings;
 use crate::config::{Config, ConfigError};
 use crate::lane::{self, Lane, LaneCommand, LaneContext, LaneReport, LiveLane};
+use crate::metrics::{Metrics, Stage, Started};
 use crate::report::{Progress, Report, ViewReport};
 use crate::writer::entry_of;
 use ledger::Ledger;
@@ -77,6 +78,8 @@ pub struct RunJob {
     pub view: Option<Arc<LiveView>>,
     /// Counters for a progress display.
     pub progress: Arc<Progress>,
+    /// What is told of the run while it runs.
+    pub metrics: Arc<Metrics>,
     /// How the run is stopped.
     pub stop: Arc<StopSignal>,
     /// End the run, sealing everything, when nothing came for so long. It counts from the moment that partitions are assigned: joining a
@@ -140,6 +143,7 @@ pub enum PipelineError {
 pub fn run(source: &mut dyn Source, job: RunJob) -> Result<Report, PipelineError> {
     let mut run = Run::start(source, job)?;
     while !run.is_over() {
+        run.tell_metrics();
         run.collect_reports()?;
         run.drop_superseded()?;
         match run.source.next_event(POLL)? {
@@ -187,6 +191,7 @@ impl<'a> Run<'a> {
             dataset,
             live: job.view.clone().map(|view| LiveLane { view, next_index: Arc::new(AtomicI64::new(0)) }),
             progress: job.progress.clone(),
+            metrics: job.metrics.clone(),
             reports: report_sender,
         });
         let lanes = match context {
@@ -195,6 +200,7 @@ impl<'a> Run<'a> {
             }
             None => Vec::new(),
         };
+        job.metrics.set_dataset_writable(true);
         let now = Instant::now();
         Ok(Self {
             source,
@@ -218,6 +224,17 @@ impl<'a> Run<'a> {
         self.ended || self.job.stop.is_draining()
     }
 
+    fn tell_metrics(&self) {
+        let metrics = &self.job.metrics;
+        if metrics.turned() {
+            metrics.set_source(self.source.stats());
+            metrics.set_held_bytes(self.vehicles.values().map(Vehicle::held_bytes).sum::<usize>() as u64);
+            if let Some(view) = &self.job.view {
+                metrics.set_viewer(view.stats());
+            }
+        }
+    }
+
     fn event(&mut self, event: SourceEvent) -> Result<(), PipelineError> {
         if !matches!(event, SourceEvent::Quiet(_)) {
             self.last_event = Instant::now();
@@ -239,12 +256,15 @@ impl<'a> Run<'a> {
         self.report.frames += 1;
         *self.report.frames_by_kind.entry(record.header.kind.as_str()).or_default() += 1;
         Progress::add(&self.job.progress.frames, 1);
+        self.job.metrics.frame_read(&record.header, record.payload.len());
         let name = record.header.vehicle.clone();
         self.ensure_vehicle(&name, &record)?;
         let partition = self.partition_of(&record);
         let Some(vehicle) = self.vehicles.get_mut(&name) else { return Ok(()) };
         let mut out = Vec::new();
+        let ordering = self.job.metrics.time(Stage::Order);
         vehicle.push(partition, record, &mut out);
+        drop(ordering);
         self.ordered(&name, out)?;
         self.hold_back_leaders()
     }
@@ -293,6 +313,7 @@ impl<'a> Run<'a> {
             self.report.forced_out_of_order += vehicle.forced();
         }
         self.ledger.forget_vehicle(name);
+        self.job.metrics.vehicle_gone(name);
         self.send(name, LaneCommand::Abandon { vehicle: name.clone() })
     }
 
@@ -344,6 +365,7 @@ impl<'a> Run<'a> {
                 OrderEvent::Late { token, reason, store_in, .. } => {
                     if let Some(record) = self.keep(name, token, store_in, false)? {
                         self.report.late_frame(reason);
+                        self.job.metrics.frame_late(reason);
                         self.send(name, LaneCommand::Late { store_in, record: Box::new(record), reason })?;
                     }
                 }
@@ -352,12 +374,13 @@ impl<'a> Run<'a> {
                         if let Some(vehicle) = self.vehicles.get_mut(name) {
                             vehicle.count_duplicate(count_in);
                         }
-                        self.report.drop_frame(DropReason::Duplicate);
+                        self.drop_frame(DropReason::Duplicate);
                     }
                 }
                 OrderEvent::Close { clip, idle } => {
                     let Some(vehicle) = self.vehicles.get_mut(name) else { return Ok(()) };
                     if let Some(info) = vehicle.close(clip, &idle, &self.ledger, &self.job) {
+                        self.job.metrics.clip_closed(name, clip);
                         self.send(name, LaneCommand::Close { vehicle: name.clone(), clip, info: Box::new(info) })?;
                     }
                 }
@@ -373,6 +396,7 @@ impl<'a> Run<'a> {
         let Some(record) = vehicle.take(token) else { return Ok(None) };
         if !vehicle.is_shut(clip) {
             vehicle.note(&mut self.ledger, clip, &record.header, is_in_time);
+            self.job.metrics.clip_message(name, clip, record.payload.len(), record.trace_parent.as_deref());
             return Ok(Some(record));
         }
         let was_read_before = match &self.job.dataset {
@@ -381,11 +405,16 @@ impl<'a> Run<'a> {
         };
         if was_read_before {
             self.ledger.pass(&record.header.position);
-            self.report.drop_frame(DropReason::AlreadySealed);
+            self.drop_frame(DropReason::AlreadySealed);
         } else {
             self.set_aside(record, clip)?;
         }
         Ok(None)
+    }
+
+    fn drop_frame(&mut self, reason: DropReason) {
+        self.report.drop_frame(reason);
+        self.job.metrics.frame_dropped(reason);
     }
 
     /// A frame of a clip that was sealed without it.
@@ -400,10 +429,12 @@ impl<'a> Run<'a> {
         }
         self.ledger.pass(&rejected.position);
         self.report.dead_letter(&rejected.reason);
+        self.job.metrics.dead_letter(&rejected.reason);
         Ok(())
     }
 
     fn assigned(&mut self, partitions: Vec<PartitionId>) -> Result<(), PipelineError> {
+        self.job.metrics.assigned(partitions.len());
         for partition in partitions {
             let number = self.partition_number(&partition.topic, partition.partition);
             for vehicle in self.vehicles.values_mut().filter(|vehicle| vehicle.reads_number(partition.partition, &self.partitions))
@@ -430,6 +461,7 @@ impl<'a> Run<'a> {
             self.forget_vehicle(&name)?;
         }
         self.ledger.forget_partitions(partitions);
+        self.job.metrics.revoked(partitions.len());
         self.source.revocation_done();
         Ok(())
     }
@@ -460,7 +492,7 @@ impl<'a> Run<'a> {
         let silent: Vec<Arc<str>> =
             self.vehicles.iter().filter(|(_, vehicle)| vehicle.is_silent(silence)).map(|(name, _)| name.clone()).collect();
         for name in silent {
-            tracing::info!(vehicle = &*name, "silent for {} s: sealing its open clips", silence.as_secs());
+            tracing::info!(vehicle = &*name, silent_s = silence.as_secs(), "silent: sealing its open clips");
             self.close_vehicle(&name)?;
         }
         Ok(())
@@ -539,9 +571,11 @@ impl<'a> Run<'a> {
             LaneReport::Rejected(rejected) => {
                 self.source.dead_letter(&rejected)?;
                 self.report.dead_letter(&rejected.reason);
+                self.job.metrics.dead_letter(&rejected.reason);
             }
-            LaneReport::Dropped(reason) => self.report.drop_frame(reason),
+            LaneReport::Dropped(reason) => self.drop_frame(reason),
             LaneReport::Counted(counts) => {
+                self.job.metrics.clip_labelled(&counts);
                 self.report.samples += counts.samples;
                 self.report.partial_samples += counts.partial_samples;
                 self.report.sweeps += counts.sweeps;
@@ -552,6 +586,15 @@ impl<'a> Run<'a> {
             LaneReport::Sealed { vehicle, clip, outcome } => {
                 let (entry, ours) = entry_of(&outcome);
                 self.check_nothing_is_missing(entry)?;
+                self.job.metrics.clip_sealed(entry, ours);
+                tracing::info!(
+                    vehicle = &*vehicle,
+                    clip = clip.0,
+                    messages = entry.counts.frames,
+                    bytes = entry.bytes(),
+                    ours,
+                    "clip sealed"
+                );
                 if ours {
                     self.report.clips += 1;
                     self.report.shards += entry.files.len() as u64;
@@ -614,14 +657,17 @@ impl<'a> Run<'a> {
         }
         let offsets = self.ledger.uncommitted(self.vehicles.values().flat_map(Vehicle::held_positions));
         if !offsets.is_empty() {
+            let started = Started::now();
             self.source.commit(&offsets)?;
             self.ledger.committed(&offsets);
+            self.job.metrics.committed(started);
         }
         Ok(())
     }
 
     /// Ends the run: closes what is complete, waits for every lane, commits.
     fn finish(mut self) -> Result<Report, PipelineError> {
+        self.job.metrics.draining();
         let complete: Vec<Arc<str>> = self
             .vehicles
             .iter()
@@ -650,6 +696,7 @@ impl<'a> Run<'a> {
     fn join_lanes(&mut self) -> Result<(), PipelineError> {
         let threads: Vec<_> = std::mem::take(&mut self.lanes).into_iter().map(|lane| lane.thread).collect();
         while threads.iter().any(|thread| !thread.is_finished()) {
+            self.tell_metrics();
             self.wait_for_report(Duration::from_millis(10))?;
         }
         self.collect_reports()?;

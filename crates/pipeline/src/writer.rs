@@ -13,6 +13,7 @@ use boxwright_shard::{
 use boxwright_source::Record;
 
 use crate::lane::LaneReport;
+use crate::metrics::{Metrics, Stage};
 use crate::rig::SensorCalibration;
 
 /// One row (or the rows of one table) of a clip.
@@ -49,12 +50,19 @@ pub(crate) struct Writer {
     pub(crate) grid: ClipGrid,
     pub(crate) config: WriterConfig,
     pub(crate) taxonomy: Arc<Taxonomy>,
+    pub(crate) metrics: Arc<Metrics>,
     open: BTreeMap<ClipName, ClipWriter>,
 }
 
 impl Writer {
-    pub(crate) fn new(dataset: Dataset, grid: ClipGrid, config: WriterConfig, taxonomy: Arc<Taxonomy>) -> Self {
-        Self { dataset, grid, config, taxonomy, open: BTreeMap::new() }
+    pub(crate) fn new(
+        dataset: Dataset,
+        grid: ClipGrid,
+        config: WriterConfig,
+        taxonomy: Arc<Taxonomy>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { dataset, grid, config, taxonomy, metrics, open: BTreeMap::new() }
     }
 
     /// Works until the lane hangs up or a shard cannot be written. What is open then is thrown away by its `Drop`.
@@ -83,7 +91,9 @@ impl Writer {
                     Some(writer) => writer,
                     None => self.create(&name)?,
                 };
+                let sealing = self.metrics.time_clip(Stage::Seal, &name.0, name.1);
                 let outcome = writer.seal(*info)?;
+                drop(sealing);
                 // The run may have ended meanwhile; the entry is durable all the same.
                 let _ = reports.send(LaneReport::Sealed { vehicle: name.0, clip: name.1, outcome: Box::new(outcome) });
                 Ok(())
@@ -97,6 +107,8 @@ impl Writer {
     }
 
     fn row(&mut self, name: ClipName, row: Row) -> Result<(), ShardError> {
+        let metrics = self.metrics.clone();
+        let _writing = metrics.time_clip(Stage::Write, &name.0, name.1);
         if !self.open.contains_key(&name) {
             let writer = self.create(&name)?;
             self.open.insert(name.clone(), writer);

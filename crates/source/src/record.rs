@@ -50,6 +50,17 @@ pub struct Record {
     pub encoding: Encoding,
     /// The payload.
     pub payload: Bytes,
+    /// The header `traceparent` (W3C Trace Context) as it came: whose trace the message belongs to. Nobody but traces looks at it.
+    pub trace_parent: Option<Arc<str>>,
+}
+
+/// Longest `traceparent` that is kept: version 00 has 55 characters, and later versions may only append to it.
+const MAX_TRACE_PARENT_BYTES: usize = 128;
+
+/// The header `traceparent` of a message, where it is text of a sensible length.
+pub(crate) fn trace_parent(headers: &BTreeMap<&str, &[u8]>) -> Option<Arc<str>> {
+    let value = headers.get("traceparent").filter(|value| value.len() <= MAX_TRACE_PARENT_BYTES)?;
+    std::str::from_utf8(value).ok().map(Arc::from)
 }
 
 /// A partition of a topic.
@@ -149,6 +160,17 @@ pub enum SourceEvent {
     End,
 }
 
+/// How a source stands. All zero for a recording, which waits for nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceStats {
+    /// Bytes of messages that wait for the pipeline.
+    pub queue_bytes: u64,
+    /// Partitions whose commit was refused for the moment (a broker is away) and is tried again.
+    pub commits_held_over: u64,
+    /// For each assigned partition the messages that the broker has and that were not taken in yet, where both are known.
+    pub lag_messages: BTreeMap<PartitionId, u64>,
+}
+
 /// Where messages come from: Kafka, or a recording read directly.
 pub trait Source: Send {
     /// The next event, or `None` where nothing came within `timeout`.
@@ -175,6 +197,11 @@ pub trait Source: Send {
     /// Messages come in one sequence whatever their topic, so that none of a topic can be waiting while another is read.
     fn is_sequential(&self) -> bool {
         false
+    }
+
+    /// How things stand, for metrics. Cheap; may be some seconds old.
+    fn stats(&self) -> SourceStats {
+        SourceStats::default()
     }
 
     /// Reads on only from the partitions that are not named here. The ones named keep their place.

@@ -94,6 +94,7 @@ mod with_broker {
             taxonomy: taxonomy_of_run,
             dataset: Some(dataset_of_run),
             view: None,
+            metrics: Arc::default(),
             progress,
             stop,
             stop_when_idle,

@@ -1,11 +1,12 @@
 //! `boxwright run`: the pipeline, from Kafka or straight from a recording.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use boxwright_model::Taxonomy;
-use boxwright_pipeline::{Config, Progress, Report, RunJob, StopSignal};
+use boxwright_pipeline::{Config, Metrics, MetricsServer, Progress, Report, RunJob, StopSignal};
 use boxwright_review::LiveView;
 use boxwright_shard::Dataset;
 use boxwright_source::kafka::KafkaSource;
@@ -26,6 +27,9 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let stop = Arc::new(StopSignal::default());
     signals::listen(stop.clone(), Arc::new(AtomicBool::new(false)))?;
+    // First of all, so that whoever watches sees that the broker is waited for.
+    let metrics = Metrics::start(&config)?;
+    let endpoint = args.metrics.or(config.metrics.listen).map(|address| serve_metrics(address, &metrics)).transpose()?;
     // The input and the viewer are opened before the dataset, so that a wrong path or address leaves no empty folder behind.
     let mut input = Input::open(args, &config)?;
     let view = args.view.as_ref().map(|mode| open_view(mode, &config, taxonomy.clone())).transpose()?;
@@ -41,15 +45,25 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
         dataset,
         view,
         progress: progress.clone(),
+        metrics: metrics.clone(),
         stop,
         stop_when_idle: args.stop_when_idle,
         more_to_come: Arc::default(),
     };
     let display = ui::ProgressDisplay::start(progress, input.total());
-    let mut report = boxwright_pipeline::run(input.source(), job)?;
+    let ended = boxwright_pipeline::run(input.source(), job);
     drop(display);
+    metrics.finish();
+    drop(endpoint);
+    let mut report = ended?;
     input.add_to(&mut report);
     finish(&report, args)
+}
+
+fn serve_metrics(address: SocketAddr, metrics: &Arc<Metrics>) -> anyhow::Result<MetricsServer> {
+    let server = boxwright_pipeline::metrics::serve(address, metrics.clone())?;
+    ui::say(&format!("metrics: http://{}/metrics", server.address()));
+    Ok(server)
 }
 
 fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {

@@ -22,6 +22,8 @@ const METADATA_REFRESH_MS: u32 = 10_000;
 const FETCH_WAIT_MS: u32 = 100;
 /// How long an unacknowledged message is tried before it counts as lost.
 const DELIVERY_TIMEOUT_MS: u32 = 60_000;
+/// How often the client says how far behind it is.
+const STATISTICS_MS: u32 = 2_000;
 /// librdkafka's own bounds of `message.max.bytes`.
 const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = 1_000..=1_000_000_000;
 /// librdkafka's default of `fetch.max.bytes`: the most that one answer of a broker holds, unless one message is larger.
@@ -106,6 +108,7 @@ impl KafkaConfig {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
             .set("enable.partition.eof", "true")
+            .set("statistics.interval.ms", STATISTICS_MS.to_string())
             .set("partition.assignment.strategy", "range")
             // Off by default in librdkafka: a flipped bit would go into the labels.
             .set("check.crcs", "true")

@@ -17,7 +17,7 @@ use super::KafkaConfig;
 use super::client::{explain, failed, is_hopeless};
 use super::rebalance::{LaneChange, SourceConsumer, SourceContext};
 use crate::error::SourceError;
-use crate::record::{PartitionId, Record, Rejected, SourceEvent, parse_headers, reason};
+use crate::record::{PartitionId, Record, Rejected, SourceEvent, parse_headers, reason, trace_parent};
 
 /// Longest sleep: bounds how late a partition is called quiet. Messages and group events wake the thread at once.
 const NAP: Duration = Duration::from_millis(50);
@@ -172,7 +172,7 @@ impl Poller {
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) || is_hopeless(error) => {
                 self.give_up(failed("reading messages", error));
             }
-            _ => tracing::warn!("kafka: {}", explain(error)),
+            _ => tracing::warn!(error = explain(error), "the Kafka client reports an error"),
         }
     }
 
@@ -239,7 +239,8 @@ fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &H
     }
     match parse_headers(position.clone(), message.key(), &by_name) {
         Ok((header, schema, encoding)) => {
-            SourceEvent::Record(Record { header, schema, encoding, payload: Bytes::copy_from_slice(payload) })
+            let trace_parent = trace_parent(&by_name);
+            SourceEvent::Record(Record { header, schema, encoding, payload: Bytes::copy_from_slice(payload), trace_parent })
         }
         Err((code, text)) => refused(code, text),
     }

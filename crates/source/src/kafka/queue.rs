@@ -82,7 +82,7 @@ impl EventQueue {
         }
     }
 
-    #[cfg(test)]
+    /// What is in it now.
     pub(crate) fn bytes(&self) -> usize {
         self.lock().bytes
     }

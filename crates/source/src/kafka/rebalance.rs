@@ -3,9 +3,9 @@
 //! A revocation is handed to the pipeline and waits for its acknowledgement, so that what is complete can be sealed and committed while
 //! the partitions are still ours; after [`REVOCATION_PATIENCE`] the group goes on without it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::client;
@@ -46,6 +47,8 @@ pub(crate) struct SourceContext {
     consumer: OnceLock<Weak<SourceConsumer>>,
     lanes: Mutex<Vec<LaneChange>>,
     assigned: Mutex<BTreeSet<PartitionId>>,
+    /// Messages that wait at the broker, as of the client's last statistics.
+    lag: Mutex<BTreeMap<PartitionId, u64>>,
     /// Partitions that the pipeline does not want to read from at the moment.
     held_back: Mutex<BTreeSet<PartitionId>>,
     revocation_pending: Mutex<bool>,
@@ -63,6 +66,7 @@ impl SourceContext {
             consumer: OnceLock::new(),
             lanes: Mutex::new(Vec::new()),
             assigned: Mutex::new(BTreeSet::new()),
+            lag: Mutex::new(BTreeMap::new()),
             held_back: Mutex::new(BTreeSet::new()),
             revocation_pending: Mutex::new(false),
             revocation_changed: Condvar::new(),
@@ -110,6 +114,12 @@ impl SourceContext {
         lock(&self.held_back).contains(partition)
     }
 
+    /// Messages of each assigned partition that the broker has and that were not taken in yet, as of the client's last statistics.
+    pub(crate) fn lag_messages(&self) -> BTreeMap<PartitionId, u64> {
+        let assigned = lock(&self.assigned);
+        lock(&self.lag).iter().filter(|(partition, _)| assigned.contains(partition)).map(|(p, lag)| (p.clone(), *lag)).collect()
+    }
+
     pub(crate) fn is_assigned(&self, partition: &PartitionId) -> bool {
         lock(&self.assigned).contains(partition)
     }
@@ -133,7 +143,11 @@ impl SourceContext {
                     });
                     lock(&self.lanes).push(LaneChange::Add(partition.clone(), queue));
                 }
-                None => tracing::error!(%partition, "the client has no such partition: it is not read"),
+                None => tracing::error!(
+                    topic = &*partition.topic,
+                    partition = partition.partition,
+                    "the client has no such partition: it is not read"
+                ),
             }
         }
     }
@@ -174,6 +188,10 @@ impl ClientContext for SourceContext {
         client::log(level, facility, message);
     }
 
+    fn stats(&self, statistics: Statistics) {
+        *lock(&self.lag) = lag_of(&statistics);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         // The poll loop gets the same error and decides; this is only the longer text.
         tracing::debug!(target: "librdkafka", %error, "{reason}");
@@ -206,6 +224,22 @@ impl ConsumerContext for SourceContext {
             }
         }
     }
+}
+
+/// Messages between what was taken in and the end of each partition. librdkafka marks what it does not know yet by negative offsets.
+fn lag_of(statistics: &Statistics) -> BTreeMap<PartitionId, u64> {
+    let mut lag = BTreeMap::new();
+    for (name, topic) in &statistics.topics {
+        let name: Arc<str> = name.as_str().into();
+        for partition in topic.partitions.values() {
+            let taken = partition.app_offset.max(partition.committed_offset);
+            if taken >= 0 && partition.hi_offset >= 0 {
+                let id = PartitionId { topic: name.clone(), partition: partition.partition };
+                lag.insert(id, u64::try_from(partition.hi_offset - taken).unwrap_or_default());
+            }
+        }
+    }
+    lag
 }
 
 /// In order of topic and number, so that the event is the same in every run.

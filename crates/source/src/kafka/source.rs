@@ -18,7 +18,7 @@ use super::dead_letter::DeadLetters;
 use super::poll::Poller;
 use super::rebalance::{REVOCATION_PATIENCE, SourceConsumer, SourceContext};
 use crate::error::SourceError;
-use crate::record::{PartitionId, Rejected, Source, SourceEvent};
+use crate::record::{PartitionId, Rejected, Source, SourceEvent, SourceStats};
 
 /// How long leaving the group may take when the source is dropped; after that the thread is left to itself.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -104,7 +104,8 @@ impl KafkaSource {
         self.held_over.retain(|partition, offset| {
             let ours = context.is_assigned(partition);
             if !ours {
-                tracing::warn!(%partition, offset, "not committed: the partition went to somebody else meanwhile");
+                let (topic, partition) = (&*partition.topic, partition.partition);
+                tracing::warn!(topic, partition, offset, "not committed: the partition went to somebody else meanwhile");
             }
             ours
         });
@@ -169,6 +170,14 @@ impl Source for KafkaSource {
             None => DeadLetters::connect(&self.config)?,
         };
         self.dead_letters.insert(letters).send(rejected)
+    }
+
+    fn stats(&self) -> SourceStats {
+        SourceStats {
+            queue_bytes: self.context.queue.bytes() as u64,
+            commits_held_over: self.held_over.len() as u64,
+            lag_messages: self.context.lag_messages(),
+        }
     }
 
     fn revocation_done(&mut self) {
@@ -238,7 +247,7 @@ fn await_topics(consumer: &SourceConsumer, config: &KafkaConfig, deadline: Insta
             return Err(SourceError::NoTopics { expected: missing.join(", "), brokers: config.brokers.clone() });
         }
         if !missing.is_empty() {
-            tracing::warn!("missing topics: {}; they are read as soon as they exist", missing.join(", "));
+            tracing::warn!(missing = missing.join(", "), "topics are missing: they are read as soon as they exist");
         }
         let mut counts = found.values();
         if let Some(first) = counts.next()

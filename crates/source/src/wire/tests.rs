@@ -17,7 +17,7 @@ fn record(schema: &str, encoding: Encoding, stamp_ns: i64, payload: Bytes) -> Re
         grade: "".into(),
         position: SourcePosition { topic: "t".into(), partition: 0, offset: 0 },
     };
-    Record { header, schema: schema.into(), encoding, payload }
+    Record { header, schema: schema.into(), encoding, payload, trace_parent: None }
 }
 
 fn cloud() -> PointCloud {
