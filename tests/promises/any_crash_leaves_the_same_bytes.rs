@@ -71,7 +71,7 @@ impl Broker {
         let headers = message.headers();
         let by_name = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         let (header, schema, encoding) = parse_headers(position, Some(message.vehicle.as_bytes()), &by_name).unwrap();
-        log.push(Record { header, schema, encoding, payload: message.payload });
+        log.push(Record { header, schema, encoding, payload: message.payload, trace_parent: None });
     }
 
     fn committed(&self, partition: &PartitionId) -> i64 {
