@@ -193,6 +193,14 @@ impl Dataset {
         Ok(entry)
     }
 
+    /// How many entries there are. Reads names only.
+    ///
+    /// # Errors
+    /// When the manifest cannot be listed.
+    pub fn entry_count(&self) -> Result<u64, ShardError> {
+        self.vehicles()?.iter().map(|vehicle| Ok(self.entry_names(vehicle)?.len() as u64)).sum()
+    }
+
     /// Clips of a vehicle that are sealed, in any revision. Reads names only.
     ///
     /// # Errors

@@ -125,6 +125,8 @@ pub enum OffsetFate {
     DeadLettered,
     /// The broker has no message of this offset: a control record, or expired.
     NoMessage,
+    /// The group has not committed it: it is still to come.
+    NotYet,
     /// The message is there and in no place of ours.
     Lost,
 }
@@ -136,6 +138,36 @@ impl Verification {
         self.problems.is_empty()
     }
 
+    /// Widens the account of a partition to what a broker says of it: offsets from `first` to `last` that are in no clip are holes too,
+    /// also those before the first and after the last clip.
+    pub fn expect(&mut self, topic: &str, partition: i32, first: i64, last: i64) {
+        if first > last {
+            return;
+        }
+        let known = self.partitions.iter_mut().find(|account| account.topic == topic && account.partition == partition);
+        let Some(account) = known else {
+            let holes = vec![[first, last]];
+            let (first_offset, last_offset) = (first, last);
+            self.partitions.push(PartitionAccount {
+                topic: topic.to_owned(),
+                partition,
+                first_offset,
+                last_offset,
+                messages: 0,
+                holes,
+            });
+            return;
+        };
+        if first < account.first_offset {
+            account.holes.insert(0, [first, account.first_offset - 1]);
+            account.first_offset = first;
+        }
+        if last > account.last_offset {
+            account.holes.push([account.last_offset + 1, last]);
+            account.last_offset = last;
+        }
+    }
+
     /// Judges every offset that is in no clip. `fate` tells what became of it; without a broker nobody knows, and each counts as lost.
     pub fn settle(&mut self, mut fate: impl FnMut(&PartitionAccount, i64) -> OffsetFate) {
         let mut problems = Vec::new();
@@ -145,6 +177,7 @@ impl Verification {
                 match fate(account, offset) {
                     OffsetFate::DeadLettered => *self.ends.entry("dead_letter_topic".to_owned()).or_default() += 1,
                     OffsetFate::NoMessage => *self.ends.entry("no_message".to_owned()).or_default() += 1,
+                    OffsetFate::NotYet => *self.ends.entry("not_committed".to_owned()).or_default() += 1,
                     OffsetFate::Lost => match lost.last_mut() {
                         Some([_, last]) if *last + 1 == offset => *last = offset,
                         _ => lost.push([offset, offset]),

@@ -64,7 +64,7 @@ pub(crate) fn trace_parent(headers: &BTreeMap<&str, &[u8]>) -> Option<Arc<str>> 
 }
 
 /// A partition of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct PartitionId {
     /// Topic name.
     pub topic: Arc<str>,
@@ -160,17 +160,6 @@ pub enum SourceEvent {
     End,
 }
 
-/// How a source stands. All zero for a recording, which waits for nobody.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SourceStats {
-    /// Bytes of messages that wait for the pipeline.
-    pub queue_bytes: u64,
-    /// Partitions whose commit was refused for the moment (a broker is away) and is tried again.
-    pub commits_held_over: u64,
-    /// For each assigned partition the messages that the broker has and that were not taken in yet, where both are known.
-    pub lag_messages: BTreeMap<PartitionId, u64>,
-}
-
 /// Where messages come from: Kafka, or a recording read directly.
 pub trait Source: Send {
     /// The next event, or `None` where nothing came within `timeout`.
@@ -179,10 +168,11 @@ pub trait Source: Send {
     /// When the source cannot go on.
     fn next_event(&mut self, timeout: Duration) -> Result<Option<SourceEvent>, SourceError>;
 
-    /// Notes the next offset to read for each partition; durable when it returns.
+    /// Notes the next offset to read for each partition. Durable when it returns, unless the broker is away or the partitions are about
+    /// to be taken away: then it is tried again, and until it is taken a crash only makes more be read again.
     ///
     /// # Errors
-    /// When the broker does not take it.
+    /// When the broker refuses it.
     fn commit(&mut self, offsets: &[(PartitionId, i64)]) -> Result<(), SourceError>;
 
     /// Keeps a message that cannot be used where a person can look at it.
@@ -194,14 +184,14 @@ pub trait Source: Send {
     /// Tells that everything that had to be done before partitions go away is done.
     fn revocation_done(&mut self) {}
 
+    /// Where the source stands, for a display or metrics: cheap, without asking anybody. What a source does not know stays at its default.
+    fn stats(&self) -> SourceStats {
+        SourceStats::default()
+    }
+
     /// Messages come in one sequence whatever their topic, so that none of a topic can be waiting while another is read.
     fn is_sequential(&self) -> bool {
         false
-    }
-
-    /// How things stand, for metrics. Cheap; may be some seconds old.
-    fn stats(&self) -> SourceStats {
-        SourceStats::default()
     }
 
     /// Reads on only from the partitions that are not named here. The ones named keep their place.
@@ -210,6 +200,44 @@ pub trait Source: Send {
     /// When the source refuses.
     fn hold_back(&mut self, _partitions: &BTreeSet<PartitionId>) -> Result<(), SourceError> {
         Ok(())
+    }
+}
+
+/// Where a source stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SourceStats {
+    /// Partitions that are read, by topic and number.
+    pub partitions: Vec<PartitionStats>,
+    /// Events that wait for the pipeline.
+    pub queued_events: u64,
+    /// Bytes of the messages among them.
+    pub queued_bytes: u64,
+    /// Times that partitions came or went.
+    pub rebalances: u64,
+    /// Partitions whose newest offset the broker has not acknowledged yet.
+    pub uncommitted_partitions: u64,
+    /// Offsets that were not committed because their partition had gone to somebody else.
+    pub stale_commits: u64,
+    /// Time since the broker last acknowledged a commit; none before the first.
+    pub since_commit: Option<Duration>,
+}
+
+/// Where a source stands in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PartitionStats {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Next offset that the pipeline gets; none before the first message or the end is seen.
+    pub position: Option<i64>,
+    /// Next offset to be written, as last heard from the broker (at most seconds ago).
+    pub high_watermark: Option<i64>,
+}
+
+impl PartitionStats {
+    /// Offsets that the pipeline has not got yet.
+    #[must_use]
+    pub fn lag(&self) -> Option<u64> {
+        u64::try_from(self.high_watermark?.saturating_sub(self.position?)).ok()
     }
 }
 

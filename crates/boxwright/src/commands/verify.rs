@@ -1,7 +1,14 @@
 //! `boxwright verify`: proves that a dataset is whole, alone or against the topics that it was made of.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Context;
+use boxwright_model::SourcePosition;
 use boxwright_shard::{Dataset, OffsetFate, Verification, verify};
+use boxwright_source::PartitionId;
+use boxwright_source::kafka::KafkaConfig;
+use boxwright_source::kafka::audit::{Audit, AuditProgress};
+use indicatif::ProgressBar;
 
 use super::{load_config, locate};
 use crate::args::VerifyArgs;
@@ -13,9 +20,68 @@ const PRINTED_PROBLEMS: usize = 40;
 pub(crate) fn execute(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     let config = load_config(args.config.as_deref(), args.brokers.as_deref())?;
     let dataset = Dataset::open_at(&locate(&args.dataset, &config.store)?)?;
-    let mut found = verify::verify(&dataset, |_| {})?;
-    found.settle(|_, _| OffsetFate::Lost);
+    let total = dataset.entry_count()?;
+    let display = bar(total, "clips");
+    let mut found = verify::verify(&dataset, |_| display.inc(1))?;
+    display.finish_and_clear();
+    if args.brokers.is_some() {
+        hold_against_topics(&mut found, &config.kafka)?;
+    } else {
+        // Without the broker nobody knows what became of them.
+        found.settle(|_, _| OffsetFate::Lost);
+    }
     report(&found, args)
+}
+
+fn bar(total: u64, what: &'static str) -> ProgressBar {
+    ui::bar(Some(total)).with_message(what)
+}
+
+fn follow(display: &ProgressBar, progress: &AuditProgress) {
+    display.set_length(progress.total);
+    display.set_position(progress.done);
+}
+
+/// Everything that the group has committed must be in a clip or in a dead-letter topic.
+fn hold_against_topics(found: &mut Verification, config: &KafkaConfig) -> anyhow::Result<()> {
+    let audit = Audit::connect(config)?;
+    let partitions = audit.partitions()?;
+    for one in &partitions {
+        if let Some(committed) = one.committed {
+            found.expect(&one.partition.topic, one.partition.partition, one.low, committed - 1);
+        }
+    }
+    let mut letters = BTreeSet::new();
+    let display = bar(0, "dead letters");
+    audit.dead_letters(&mut |letter| drop(letters.insert(letter.source)), &mut |progress| follow(&display, progress))?;
+    display.finish_and_clear();
+    let mut messages: BTreeMap<PartitionId, Vec<(i64, i64)>> = BTreeMap::new();
+    for account in found.partitions.iter().filter(|account| !account.holes.is_empty()) {
+        let id = PartitionId { topic: account.topic.as_str().into(), partition: account.partition };
+        let holes: Vec<(i64, i64)> = account.holes.iter().map(|[first, last]| (*first, *last)).collect();
+        let display = bar(0, "messages in holes");
+        let held = if partitions.iter().any(|one| one.partition == id) {
+            audit.messages_in(&id, &holes, &mut |progress| follow(&display, progress))?
+        } else {
+            Vec::new()
+        };
+        display.finish_and_clear();
+        messages.insert(id, held);
+    }
+    found.settle(|account, offset| {
+        let id = PartitionId { topic: account.topic.as_str().into(), partition: account.partition };
+        let position = SourcePosition { topic: id.topic.clone(), partition: id.partition, offset };
+        let committed = partitions.iter().find(|one| one.partition == id).and_then(|one| one.committed);
+        let held = messages.get(&id).is_some_and(|runs| runs.iter().any(|(first, last)| (*first..=*last).contains(&offset)));
+        match () {
+            () if letters.contains(&position) => OffsetFate::DeadLettered,
+            () if !held => OffsetFate::NoMessage,
+            // Several vehicles are in one partition: a clip of one may be sealed while an earlier one of another is still open.
+            () if committed.is_none_or(|committed| offset >= committed) => OffsetFate::NotYet,
+            () => OffsetFate::Lost,
+        }
+    });
+    Ok(())
 }
 
 fn report(found: &Verification, args: &VerifyArgs) -> anyhow::Result<Outcome> {

@@ -110,18 +110,19 @@ impl Moment {
 
     fn encode_source(&self, page: &mut Page<'_>) -> fmt::Result {
         let stats = lock(&self.source).clone();
-        page.gauge("boxwright_queue_bytes", "Bytes of messages between the Kafka thread and the run", stats.queue_bytes as f64)?;
+        page.gauge("boxwright_queue_bytes", "Bytes of messages between the Kafka thread and the run", stats.queued_bytes as f64)?;
         page.gauge(
             "boxwright_commits_held_over",
             "Partitions whose commit the broker did not take yet",
-            stats.commits_held_over as f64,
+            stats.uncommitted_partitions as f64,
         )?;
         page.gauge("boxwright_assigned_partitions", "Partitions that this worker reads", self.health.partitions() as f64)?;
-        let own = stats.lag_messages.iter().take(MAX_PARTITIONS);
+        let known: Vec<_> = stats.partitions.iter().filter_map(|one| Some((&one.partition, one.lag()?))).collect();
+        let own = known.iter().take(MAX_PARTITIONS);
         let mut lag: Vec<([(&str, String); 2], f64)> =
             own.map(|(id, lag)| ([("topic", escaped(&id.topic)), ("partition", id.partition.to_string())], *lag as f64)).collect();
-        if stats.lag_messages.len() > MAX_PARTITIONS {
-            let rest: u64 = stats.lag_messages.values().skip(MAX_PARTITIONS).sum();
+        if known.len() > MAX_PARTITIONS {
+            let rest: u64 = known.iter().skip(MAX_PARTITIONS).map(|(_, lag)| lag).sum();
             lag.push(([("topic", OTHER.to_owned()), ("partition", OTHER.to_owned())], rest as f64));
         }
         page.gauges(

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use boxwright_model::{SensorKind, SourcePosition, StampRef};
-use boxwright_source::PartitionId;
+use boxwright_source::{PartitionId, PartitionStats, SourceStats};
 
 use super::*;
 
@@ -122,8 +122,13 @@ fn reasons_vehicles_and_partitions_stay_within_their_bounds_and_lose_no_count() 
         metrics.dead_letter(&format!("reason {number}"));
         metrics.frame_read(&header(&format!("vehicle {number}"), SensorKind::Lidar, 1_000_000_000), 1);
     }
-    let lag = |number: i32| (PartitionId { topic: "t".into(), partition: number }, 2);
-    metrics.set_source(SourceStats { lag_messages: (0..MAX_PARTITIONS as i32 + 5).map(lag).collect(), ..SourceStats::default() });
+    let behind = |number: i32| PartitionStats {
+        partition: PartitionId { topic: "t".into(), partition: number },
+        position: Some(3),
+        high_watermark: Some(5),
+    };
+    let partitions = (0..MAX_PARTITIONS as i32 + 5).map(behind).collect();
+    metrics.set_source(SourceStats { partitions, ..SourceStats::default() });
     let page = metrics.encode().unwrap();
     let reasons = series(&page, "boxwright_dead_letters_total");
     assert_eq!(reasons.len(), MAX_REASONS + 1, "the bound and `other`");

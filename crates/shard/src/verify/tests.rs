@@ -89,6 +89,19 @@ fn a_hole_is_found_and_settled_by_who_knows_better() {
 }
 
 #[test]
+fn what_a_broker_has_before_and_after_the_clips_is_expected_too() {
+    let root = tempfile::tempdir().unwrap();
+    let mut found = verify(&dataset(root.path()), |_| {}).unwrap();
+    found.expect(TOPIC, 3, 8, 20);
+    found.expect(TOPIC, 3, 12, 15);
+    found.expect(TOPIC, 4, 0, 1);
+    found.expect(TOPIC, 5, 0, -1);
+    found.settle(|_, offset| if offset == 20 { OffsetFate::NotYet } else { OffsetFate::Lost });
+    let places: Vec<_> = kinds(&found).into_iter().map(|(_, place)| place).collect();
+    assert_eq!(places, ["ad.lidar[3]@8..=9", "ad.lidar[3]@19", "ad.lidar[4]@0..=1"]);
+}
+
+#[test]
 fn a_message_in_two_clips_is_found() {
     let root = tempfile::tempdir().unwrap();
     let dataset = dataset(root.path());

@@ -1,11 +1,16 @@
 //! What happens when partitions come and go: runs on the Kafka thread, inside librdkafka's callback.
 //!
 //! A revocation is handed to the pipeline and waits for its acknowledgement, so that what is complete can be sealed and committed while
-//! the partitions are still ours; after [`REVOCATION_PATIENCE`] the group goes on without it.
+//! the partitions are still ours; after [`REVOCATION_PATIENCE`] the group goes on without it. That holds for every protocol: in the
+//! classic ones this consumer does not join anew, and in the consumer protocol it does not confirm the revocation to the broker, before
+//! the callback has returned.
+//!
+//! Partitions of one number go together (see [`siblings`](super::siblings)). Where a group takes away some of a number and leaves others,
+//! the source ends with an error before the pipeline could forget half of a vehicle and commit past it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +24,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::client;
 use super::queue::EventQueue;
+use super::siblings;
 use crate::record::{PartitionId, SourceEvent};
 
 /// How long the pipeline may take to finish before partitions go away. Well below `max.poll.interval.ms` (300 s), after which the
@@ -35,6 +41,15 @@ pub(crate) enum LaneChange {
     Remove(Vec<PartitionId>),
 }
 
+/// The end of a partition, as far as the client knows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct End {
+    /// Next offset to be written.
+    pub(crate) high: Option<i64>,
+    /// The end at which the client has stood last.
+    pub(crate) read_to_end: Option<i64>,
+}
+
 /// State that the Kafka thread, the callbacks and the pipeline's thread share.
 pub(crate) struct SourceContext {
     pub(crate) queue: EventQueue,
@@ -47,10 +62,11 @@ pub(crate) struct SourceContext {
     consumer: OnceLock<Weak<SourceConsumer>>,
     lanes: Mutex<Vec<LaneChange>>,
     assigned: Mutex<BTreeSet<PartitionId>>,
-    /// Messages that wait at the broker, as of the client's last statistics.
-    lag: Mutex<BTreeMap<PartitionId, u64>>,
     /// Partitions that the pipeline does not want to read from at the moment.
     held_back: Mutex<BTreeSet<PartitionId>>,
+    /// Ends of partitions as the client last told them.
+    ends: Mutex<BTreeMap<PartitionId, End>>,
+    rebalances: AtomicU64,
     revocation_pending: Mutex<bool>,
     revocation_changed: Condvar,
     patience: Duration,
@@ -66,8 +82,9 @@ impl SourceContext {
             consumer: OnceLock::new(),
             lanes: Mutex::new(Vec::new()),
             assigned: Mutex::new(BTreeSet::new()),
-            lag: Mutex::new(BTreeMap::new()),
             held_back: Mutex::new(BTreeSet::new()),
+            ends: Mutex::new(BTreeMap::new()),
+            rebalances: AtomicU64::new(0),
             revocation_pending: Mutex::new(false),
             revocation_changed: Condvar::new(),
             patience,
@@ -114,14 +131,22 @@ impl SourceContext {
         lock(&self.held_back).contains(partition)
     }
 
-    /// Messages of each assigned partition that the broker has and that were not taken in yet, as of the client's last statistics.
-    pub(crate) fn lag_messages(&self) -> BTreeMap<PartitionId, u64> {
-        let assigned = lock(&self.assigned);
-        lock(&self.lag).iter().filter(|(partition, _)| assigned.contains(partition)).map(|(p, lag)| (p.clone(), *lag)).collect()
-    }
-
     pub(crate) fn is_assigned(&self, partition: &PartitionId) -> bool {
         lock(&self.assigned).contains(partition)
+    }
+
+    pub(crate) fn assigned(&self) -> BTreeSet<PartitionId> {
+        lock(&self.assigned).clone()
+    }
+
+    /// Times that partitions came or went.
+    pub(crate) fn rebalances(&self) -> u64 {
+        self.rebalances.load(Ordering::Relaxed)
+    }
+
+    /// What is known of a partition's end.
+    pub(crate) fn end_of(&self, partition: &PartitionId) -> End {
+        lock(&self.ends).get(partition).copied().unwrap_or_default()
     }
 
     /// The pipeline has done what it had to do before partitions go away.
@@ -143,29 +168,41 @@ impl SourceContext {
                     });
                     lock(&self.lanes).push(LaneChange::Add(partition.clone(), queue));
                 }
-                None => tracing::error!(
-                    topic = &*partition.topic,
-                    partition = partition.partition,
-                    "the client has no such partition: it is not read"
-                ),
+                None => tracing::error!(%partition, "the client has no such partition: it is not read"),
             }
         }
     }
 
     fn revoke(&self, partitions: Vec<PartitionId>, lost: bool) {
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
         let dropped = self.queue.discard(&partitions);
         tracing::info!(partitions = partitions.len(), dropped, lost, "partitions go to somebody else");
+        let left_behind = siblings::left_behind(&lock(&self.assigned), &partitions);
+        if lost || !left_behind.is_empty() {
+            // Nothing of these may be committed any more, whatever the pipeline is about to do.
+            self.unassign(&partitions);
+            self.unassign(&left_behind);
+        }
+        if !left_behind.is_empty() {
+            self.queue.fail(siblings::torn_away(&partitions, &left_behind));
+            lock(&self.lanes).push(LaneChange::Remove([partitions, left_behind].concat()));
+            return;
+        }
         if !self.is_closing() {
             *lock(&self.revocation_pending) = true;
             self.queue.push(SourceEvent::Revoked(partitions.clone()));
             self.await_pipeline();
         }
-        let mut assigned = lock(&self.assigned);
-        for partition in &partitions {
-            assigned.remove(partition);
-        }
-        drop(assigned);
+        self.unassign(&partitions);
         lock(&self.lanes).push(LaneChange::Remove(partitions));
+    }
+
+    fn unassign(&self, partitions: &[PartitionId]) {
+        let (mut assigned, mut ends) = (lock(&self.assigned), lock(&self.ends));
+        for partition in partitions {
+            assigned.remove(partition);
+            ends.remove(partition);
+        }
     }
 
     fn await_pipeline(&self) {
@@ -188,13 +225,21 @@ impl ClientContext for SourceContext {
         client::log(level, facility, message);
     }
 
-    fn stats(&self, statistics: Statistics) {
-        *lock(&self.lag) = lag_of(&statistics);
-    }
-
     fn error(&self, error: KafkaError, reason: &str) {
         // The poll loop gets the same error and decides; this is only the longer text.
         tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let known = |offset: i64| (offset >= 0).then_some(offset);
+        let (assigned, mut ends) = (lock(&self.assigned), lock(&self.ends));
+        for partition in &*assigned {
+            let topic = statistics.topics.get(&*partition.topic);
+            if let Some(told) = topic.and_then(|topic| topic.partitions.get(&partition.partition)) {
+                let end = End { high: known(told.hi_offset), read_to_end: known(told.eof_offset) };
+                ends.insert(partition.clone(), end);
+            }
+        }
     }
 }
 
@@ -219,27 +264,12 @@ impl ConsumerContext for SourceContext {
             let partitions = partitions_of(list);
             tracing::info!(partitions = partitions.len(), "partitions assigned");
             if !partitions.is_empty() {
+                self.rebalances.fetch_add(1, Ordering::Relaxed);
                 lock(&self.assigned).extend(partitions.iter().cloned());
                 self.queue.push(SourceEvent::Assigned(partitions));
             }
         }
     }
-}
-
-/// Messages between what was taken in and the end of each partition. librdkafka marks what it does not know yet by negative offsets.
-fn lag_of(statistics: &Statistics) -> BTreeMap<PartitionId, u64> {
-    let mut lag = BTreeMap::new();
-    for (name, topic) in &statistics.topics {
-        let name: Arc<str> = name.as_str().into();
-        for partition in topic.partitions.values() {
-            let taken = partition.app_offset.max(partition.committed_offset);
-            if taken >= 0 && partition.hi_offset >= 0 {
-                let id = PartitionId { topic: name.clone(), partition: partition.partition };
-                lag.insert(id, u64::try_from(partition.hi_offset - taken).unwrap_or_default());
-            }
-        }
-    }
-    lag
 }
 
 /// In order of topic and number, so that the event is the same in every run.

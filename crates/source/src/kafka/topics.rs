@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::KafkaConfig;
 use super::client::{LogContext, await_broker, explain, failed};
 use super::dead_letter;
+use super::group::TopicLayout;
 use crate::error::SourceError;
 
 /// How long the broker may take for one administrative request.
@@ -23,8 +24,10 @@ const VISIBLE: Duration = Duration::from_secs(10);
 /// How topics are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPlan {
-    /// Topics are `<prefix>.<kind>`, and `<prefix>.<kind>.dead-letter` beside each.
+    /// Topics are `<prefix>.<kind>` or `<prefix>.frames`, and `<topic>.dead-letter` beside each.
     pub prefix: String,
+    /// One topic a kind, or one for all.
+    pub layout: TopicLayout,
     /// Partitions of each topic: the most workers that can share the work. Dead-letter topics have one.
     pub partitions: i32,
     /// Copies of each partition.
@@ -42,6 +45,7 @@ impl TopicPlan {
     pub fn for_config(config: &KafkaConfig) -> Self {
         Self {
             prefix: config.topic_prefix.clone(),
+            layout: config.topic_layout,
             partitions: 1,
             replication: 1,
             max_message_bytes: config.wire_message_bytes(),
@@ -51,7 +55,7 @@ impl TopicPlan {
 
     /// Name and partition count of every topic.
     fn topics(&self) -> Vec<(String, i32)> {
-        let config = KafkaConfig { topic_prefix: self.prefix.clone(), ..KafkaConfig::default() };
+        let config = KafkaConfig { topic_prefix: self.prefix.clone(), topic_layout: self.layout, ..KafkaConfig::default() };
         let frames: Vec<(String, i32)> = config.topics().into_iter().map(|name| (name, self.partitions)).collect();
         let letters: Vec<(String, i32)> = frames.iter().map(|(name, _)| (dead_letter::topic_of(name), 1)).collect();
         frames.into_iter().chain(letters).collect()
@@ -267,6 +271,13 @@ fn max_message_bytes(admin: &AdminClient<LogContext>, name: &str) -> Option<u64>
     let described = wait(admin.describe_configs(&[ResourceSpecifier::Topic(name)], &options)).ok()?;
     let resource = described.ok()?.into_iter().next()?.ok()?;
     resource.get("max.message.bytes")?.value.as_ref()?.parse().ok()
+}
+
+/// Partitions of those topics of a configuration that exist.
+pub(crate) fn counts_of(metadata: &Metadata, config: &KafkaConfig) -> BTreeMap<String, usize> {
+    let wanted = config.topics();
+    let counts = partition_counts(metadata).into_iter();
+    counts.filter(|(name, _)| wanted.contains(name)).map(|(name, count)| (name, usize::try_from(count).unwrap_or(0))).collect()
 }
 
 fn partition_counts(metadata: &Metadata) -> BTreeMap<String, i32> {
