@@ -21,6 +21,8 @@ mod columns;
 
 mod decode;
 
+mod footer;
+
 mod table_file;
 
 mod seal;

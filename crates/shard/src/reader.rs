@@ -15,6 +15,7 @@ use parquet::file::reader::Length;
 use crate::dataset::Dataset;
 use crate::decode::Batch;
 use crate::error::ShardError;
+use crate::footer;
 use crate::manifest::{FileEntry, ManifestEntry};
 use crate::schema::{SCHEMA_VERSION, Table};
 use crate::storage::store::{ShardFile, Store};
@@ -209,6 +210,7 @@ fn open_table(
 ) -> Result<ParquetRecordBatchReader, ShardError> {
     // Hints of other arrow writers (large lists, views) are left aside: what Parquet itself says is the same for everybody.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    footer::check(&file, path)?;
     let builder = guarded(path, || ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))?;
     let builder = builder.map_err(ShardError::parquet("read the footer of", path))?;
     check_footer(&builder, path, rows)?;
