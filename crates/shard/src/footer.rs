@@ -6,9 +6,9 @@
 //!
 //! Source: Thrift's compact protocol (thrift.apache.org, `thrift-compact-protocol.md`) and Parquet's `parquet.thrift`.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+
+use parquet::file::reader::ChunkReader;
 
 use crate::error::ShardError;
 
@@ -21,22 +21,17 @@ const MAX_DEPTH: usize = 16;
 
 /// Refuses a file whose footer would make the library reserve more than the footer is worth. What else may be wrong with it the library
 /// says.
-pub(crate) fn check(mut file: &File, path: &Path) -> Result<(), ShardError> {
-    let read = |error| ShardError::io("read the footer of", path)(error);
-    let size = file.metadata().map_err(read)?.len();
-    let Some(tail_at) = size.checked_sub(TAIL_BYTES) else { return Ok(()) };
-    let mut tail = [0; TAIL_BYTES as usize];
-    file.seek(SeekFrom::Start(tail_at)).map_err(read)?;
-    file.read_exact(&mut tail).map_err(read)?;
-    let [a, b, c, d, ..] = tail;
-    let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+pub(crate) fn check(file: &impl ChunkReader, path: &Path) -> Result<(), ShardError> {
+    let read = |at, length| file.get_bytes(at, length).map_err(ShardError::parquet("read the footer of", path));
+    let Some(tail_at) = file.len().checked_sub(TAIL_BYTES) else { return Ok(()) };
+    let tail = read(tail_at, TAIL_BYTES as usize)?;
+    let Some(Ok(length)) = tail.get(..4).map(<[u8; 4]>::try_from) else { return Ok(()) };
+    let length = u64::from(u32::from_le_bytes(length));
     let Some(start) = tail_at.checked_sub(length) else { return Ok(()) };
     if length > MAX_FOOTER_BYTES {
         return Err(ShardError::foreign(path, format!("expected a footer of at most {MAX_FOOTER_BYTES} bytes, got {length}")));
     }
-    let mut footer = Vec::new();
-    file.seek(SeekFrom::Start(start)).map_err(read)?;
-    file.take(length).read_to_end(&mut footer).map_err(read)?;
+    let footer = read(start, length as usize)?;
     let mut rest = Compact { bytes: &footer };
     rest.skip_struct(MAX_DEPTH).ok_or_else(|| {
         let at = footer.len() - rest.bytes.len();
