@@ -69,6 +69,19 @@ fn a_worker_that_is_killed_and_started_again_writes_the_same_bytes() {
     }
 }
 
+/// The embedded broker used to wait for ever for the plan of a leader who had left before the group had formed.
+#[test]
+fn a_worker_that_leaves_while_its_group_forms_blocks_nobody() {
+    let bench = Bench::new();
+    let args = bench.args("left");
+    let child = start(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    std::thread::sleep(Duration::from_millis(1000));
+    let _ = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    let _ = wait(child);
+    let report = bench.run_to_the_end("left");
+    assert_eq!(report["samples"], 80, "{report}");
+}
+
 #[test]
 fn a_second_run_of_the_same_group_finds_nothing_to_do() {
     let bench = Bench::new();

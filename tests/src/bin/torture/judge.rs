@@ -18,6 +18,9 @@ use crate::windows::ClipFile;
 /// How long a broker that was just started may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// Files that are named one by one: a round that ended early lacks thousands.
+const NAMED_FILES: usize = 20;
+
 /// What is wrong with a round; nothing where all is as it must be.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
@@ -50,7 +53,10 @@ impl Account {
 impl Verdict {
     /// What is wrong, in words.
     pub(crate) fn faults(&self) -> Vec<String> {
-        let mut faults = self.differing.clone();
+        let mut faults: Vec<String> = self.differing.iter().take(NAMED_FILES).cloned().collect();
+        if self.differing.len() > NAMED_FILES {
+            faults.push(format!("and {} files more", self.differing.len() - NAMED_FILES));
+        }
         faults.extend(self.uncommitted.iter().cloned());
         if !self.account.is_clean() {
             faults.push(format!("{:?}", self.account));

@@ -11,9 +11,6 @@ use crate::judge::Verdict;
 use crate::plan::Moment;
 use crate::round::Round;
 
-/// Faults that are named one by one in the table; the JSON has all.
-const SHOWN_FAULTS: usize = 20;
-
 /// Kills at one kind of moment.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Kills {
@@ -144,7 +141,7 @@ impl Report {
         ]);
         let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         let mut text: String = rows.iter().map(|(name, value)| format!("  {name:<width$}  {value}\n")).collect();
-        for fault in self.faults.iter().take(SHOWN_FAULTS) {
+        for fault in &self.faults {
             text.push_str(&format!("WRONG: {fault}\n"));
         }
         if let Some(kept) = &self.kept {
