@@ -14,7 +14,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaConfig;
-use super::client::{LogContext, await_broker, failed};
+use super::client::{LogContext, await_broker, failed, watermarks};
 use super::dead_letter::{REASON, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC, topic_of};
 use super::group::GroupProtocol;
 use super::topics::counts_of;
@@ -195,9 +195,7 @@ impl Audit {
     }
 
     fn watermarks(&self, partition: &PartitionId) -> Result<(i64, i64), SourceError> {
-        self.consumer
-            .fetch_watermarks(&partition.topic, partition.partition, self.config.connect_timeout())
-            .map_err(|error| failed(format!("asking for the offsets of {partition}"), &error))
+        watermarks(self.consumer.client(), &self.config, &partition.topic, partition.partition)
     }
 
     /// Shows every message from `first` to `last`.

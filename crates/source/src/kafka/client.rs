@@ -66,6 +66,43 @@ pub(crate) fn await_broker<C: ClientContext>(
     }
 }
 
+/// Pause between two questions that a broker could not answer yet.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// First and next offset of a partition. A topic that was made or moved a moment ago may have no leader yet.
+///
+/// # Errors
+/// When the broker does not tell them within [`KafkaConfig::connect_timeout_ms`].
+pub(crate) fn watermarks<C: ClientContext>(
+    client: &Client<C>,
+    config: &KafkaConfig,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), SourceError> {
+    let deadline = Instant::now() + config.connect_timeout();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match client.fetch_watermarks(topic, partition, left.max(ASK_AGAIN)) {
+            Ok(offsets) => return Ok(offsets),
+            Err(error) if Instant::now() < deadline && has_no_leader(&error) => std::thread::sleep(ASK_AGAIN),
+            Err(error) => return Err(failed(format!("asking for the offsets of {topic}[{partition}]"), &error)),
+        }
+    }
+}
+
+fn has_no_leader(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::BrokerTransportFailure
+        )
+    )
+}
+
 /// Errors that no waiting cures.
 pub(crate) fn is_hopeless(error: &KafkaError) -> bool {
     matches!(
@@ -99,6 +136,9 @@ pub(crate) fn explain(error: &KafkaError) -> String {
     }
 }
 
+/// What to do where a broker is too old.
+pub(crate) const NEEDS_KAFKA_4: &str = "kafka.group_protocol = \"consumer\" needs Apache Kafka 4.0 or later, and the embedded broker has no such thing: use \"classic\"";
+
 /// What a person can do about it.
 fn hint_of(code: RDKafkaErrorCode) -> Option<&'static str> {
     Some(match code {
@@ -119,9 +159,7 @@ fn hint_of(code: RDKafkaErrorCode) -> Option<&'static str> {
         RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => "boxwright topics create",
         RDKafkaErrorCode::InvalidReplicationFactor => "a single broker needs replication 1",
         RDKafkaErrorCode::MessageTimedOut => "no broker took the message in time: is it still there?",
-        RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion => {
-            "kafka.group_protocol = \"consumer\" needs Apache Kafka 4.0 or later (the embedded broker has no such thing): use \"classic\""
-        }
+        RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion => NEEDS_KAFKA_4,
         RDKafkaErrorCode::UnsupportedAssignor => "the broker must list kafka.assignor in its group.consumer.assignors",
         RDKafkaErrorCode::InconsistentGroupProtocol => {
             "all workers of a group need the same kafka.group_protocol and kafka.assignor; to change them, stop all workers first"

@@ -9,7 +9,7 @@
 //! the source ends with an error before the pipeline could forget half of a vehicle and commit past it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -22,14 +22,23 @@ use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::client;
+use super::KafkaConfig;
+use super::client::{self, NEEDS_KAFKA_4};
+use super::group::GroupProtocol;
 use super::queue::EventQueue;
 use super::siblings;
+use crate::error::SourceError;
 use crate::record::{PartitionId, SourceEvent};
 
 /// How long the pipeline may take to finish before partitions go away. Well below `max.poll.interval.ms` (300 s), after which the
 /// group would throw this consumer out, and long enough to seal the clips in hand.
 pub(crate) const REVOCATION_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Statistics (one a second) in which a coordinator is connected and no heartbeat was sent, after which it does not speak the consumer
+/// protocol: librdkafka sends one at once where it can, and says nothing where it cannot.
+const SILENT_STATISTICS: u32 = 5;
+/// The request by which a member of the consumer protocol joins and stays.
+const HEARTBEAT: &str = "ConsumerGroupHeartbeat";
 
 pub(crate) type SourceConsumer = BaseConsumer<SourceContext>;
 
@@ -50,9 +59,19 @@ pub(crate) struct End {
     pub(crate) read_to_end: Option<i64>,
 }
 
+/// Counted, so that a late word on a revocation that was not waited for any longer is not taken for the next one's.
+#[derive(Debug, Default)]
+struct Revocations {
+    told: u64,
+    done: u64,
+}
+
 /// State that the Kafka thread, the callbacks and the pipeline's thread share.
 pub(crate) struct SourceContext {
     pub(crate) queue: EventQueue,
+    protocol: GroupProtocol,
+    /// See [`SILENT_STATISTICS`].
+    silent_statistics: AtomicU32,
     /// The Kafka thread has a record in hand that finds no room; the pipeline wakes it.
     pub(crate) starved: AtomicBool,
     /// The source is being dropped: nobody acknowledges any more.
@@ -67,15 +86,17 @@ pub(crate) struct SourceContext {
     /// Ends of partitions as the client last told them.
     ends: Mutex<BTreeMap<PartitionId, End>>,
     rebalances: AtomicU64,
-    revocation_pending: Mutex<bool>,
+    revocations: Mutex<Revocations>,
     revocation_changed: Condvar,
     patience: Duration,
 }
 
 impl SourceContext {
-    pub(crate) fn new(queue_bytes: usize, patience: Duration) -> Self {
+    pub(crate) fn new(config: &KafkaConfig, patience: Duration) -> Self {
         Self {
-            queue: EventQueue::new(queue_bytes),
+            queue: EventQueue::new(config.queue_bytes),
+            protocol: config.group_protocol,
+            silent_statistics: AtomicU32::new(0),
             starved: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             thread: OnceLock::new(),
@@ -85,7 +106,7 @@ impl SourceContext {
             held_back: Mutex::new(BTreeSet::new()),
             ends: Mutex::new(BTreeMap::new()),
             rebalances: AtomicU64::new(0),
-            revocation_pending: Mutex::new(false),
+            revocations: Mutex::new(Revocations::default()),
             revocation_changed: Condvar::new(),
             patience,
         }
@@ -108,8 +129,11 @@ impl SourceContext {
     }
 
     pub(crate) fn close(&self) {
+        // Under the lock, or the thread could look before this and begin to wait after it.
+        let revocations = lock(&self.revocations);
         self.closing.store(true, Ordering::SeqCst);
-        self.revocation_done();
+        drop(revocations);
+        self.revocation_changed.notify_all();
         self.wake();
     }
 
@@ -151,7 +175,9 @@ impl SourceContext {
 
     /// The pipeline has done what it had to do before partitions go away.
     pub(crate) fn revocation_done(&self) {
-        *lock(&self.revocation_pending) = false;
+        let mut revocations = lock(&self.revocations);
+        revocations.done = (revocations.done + 1).min(revocations.told);
+        drop(revocations);
         self.revocation_changed.notify_all();
     }
 
@@ -189,7 +215,7 @@ impl SourceContext {
             return;
         }
         if !self.is_closing() {
-            *lock(&self.revocation_pending) = true;
+            lock(&self.revocations).told += 1;
             self.queue.push(SourceEvent::Revoked(partitions.clone()));
             self.await_pipeline();
         }
@@ -205,17 +231,29 @@ impl SourceContext {
         }
     }
 
+    /// Ends the source where the broker does not know the consumer protocol.
+    fn look_for_heartbeats(&self, statistics: &Statistics) {
+        let sent = || statistics.brokers.values().filter_map(|broker| broker.req.get(HEARTBEAT)).sum::<i64>();
+        let is_connected = statistics.cgrp.as_ref().is_some_and(|group| group.state == "up");
+        if self.protocol != GroupProtocol::Consumer || !is_connected || sent() > 0 {
+            self.silent_statistics.store(0, Ordering::Relaxed);
+        } else if self.silent_statistics.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT_STATISTICS {
+            let message = format!("expected a broker with the consumer protocol (KIP-848), got one without\nhint: {NEEDS_KAFKA_4}");
+            self.queue.fail(SourceError::Kafka { action: "joining the group".to_owned(), message });
+        }
+    }
+
     fn await_pipeline(&self) {
         let deadline = Instant::now() + self.patience;
-        let mut pending = lock(&self.revocation_pending);
-        while *pending && !self.is_closing() {
+        let mut revocations = lock(&self.revocations);
+        let awaited = revocations.told;
+        while revocations.done < awaited && !self.is_closing() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 tracing::warn!(waited_s = self.patience.as_secs(), "the pipeline did not finish in time: partitions go without it");
-                *pending = false;
                 return;
             }
-            pending = self.revocation_changed.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
+            revocations = self.revocation_changed.wait_timeout(revocations, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -231,6 +269,7 @@ impl ClientContext for SourceContext {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.look_for_heartbeats(&statistics);
         let known = |offset: i64| (offset >= 0).then_some(offset);
         let (assigned, mut ends) = (lock(&self.assigned), lock(&self.ends));
         for partition in &*assigned {

@@ -131,10 +131,10 @@ impl KafkaSource {
         self.positions.insert(partition, position.offset + 1);
     }
 
-    fn partition_stats(&self, partition: PartitionId) -> PartitionStats {
+    fn partition_stats(&self, partition: PartitionId, nothing_waits: bool) -> PartitionStats {
         let end = self.context.end_of(&partition);
-        // Where nothing was handed out, the client may have found the end already.
-        let position = self.positions.get(&partition).copied().or(end.read_to_end);
+        // Where nothing was handed out and nothing waits, the client may have found the end already.
+        let position = self.positions.get(&partition).copied().or(end.read_to_end.filter(|_| nothing_waits));
         PartitionStats { position, high_watermark: end.high.max(position), partition }
     }
 }
@@ -179,10 +179,12 @@ impl Source for KafkaSource {
     }
 
     fn stats(&self) -> SourceStats {
-        let (queued_events, queued_bytes) = self.context.queue.size();
+        let (mut queued_events, queued_bytes) = self.context.queue.size();
+        queued_events += self.set_aside.len();
+        let assigned = self.context.assigned().into_iter();
         SourceStats {
-            partitions: self.context.assigned().into_iter().map(|partition| self.partition_stats(partition)).collect(),
-            queued_events: (queued_events + self.set_aside.len()) as u64,
+            partitions: assigned.map(|partition| self.partition_stats(partition, queued_events == 0)).collect(),
+            queued_events: queued_events as u64,
             queued_bytes: (queued_bytes + self.set_aside.iter().map(weight).sum::<usize>()) as u64,
             rebalances: self.context.rebalances(),
             uncommitted_partitions: self.committer.pending() as u64,
@@ -233,7 +235,7 @@ fn partition_of(event: &SourceEvent) -> Option<PartitionId> {
 type Created = (Arc<SourceContext>, Arc<SourceConsumer>);
 
 fn create(options: &ClientConfig, config: &KafkaConfig, patience: Duration) -> Result<Created, SourceError> {
-    let context = SourceContext::new(config.queue_bytes, patience);
+    let context = SourceContext::new(config, patience);
     let mut consumer: SourceConsumer =
         options.create_with_context(context).map_err(|error| failed("creating the consumer", &error))?;
     let context = consumer.context().clone();

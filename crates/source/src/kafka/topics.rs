@@ -11,7 +11,7 @@ use rdkafka::metadata::Metadata;
 use serde::Serialize;
 
 use super::KafkaConfig;
-use super::client::{LogContext, await_broker, explain, failed};
+use super::client::{LogContext, await_broker, explain, failed, watermarks};
 use super::dead_letter;
 use super::group::TopicLayout;
 use crate::error::SourceError;
@@ -158,9 +158,7 @@ pub fn list(config: &KafkaConfig) -> Result<Vec<TopicInfo>, SourceError> {
         let mut partitions = Vec::new();
         for partition in topic.partitions() {
             let number = partition.id();
-            let (low, high) = consumer
-                .fetch_watermarks(topic.name(), number, config.connect_timeout())
-                .map_err(|error| failed(format!("asking for the offsets of {}[{number}]", topic.name()), &error))?;
+            let (low, high) = watermarks(consumer.client(), config, topic.name(), number)?;
             partitions.push(PartitionInfo { partition: number, low, high });
         }
         partitions.sort_by_key(|partition| partition.partition);
@@ -173,6 +171,11 @@ pub fn list(config: &KafkaConfig) -> Result<Vec<TopicInfo>, SourceError> {
 
 /// Makes one topic with one partition where it is missing.
 pub(crate) fn ensure(config: &KafkaConfig, name: &str) -> Result<(), SourceError> {
+    make_one(config, name, 1)
+}
+
+/// Makes one topic where it is missing.
+pub(crate) fn make_one(config: &KafkaConfig, name: &str, partitions: i32) -> Result<(), SourceError> {
     let admin = connect(config)?;
     let metadata = await_broker(admin.inner(), config, Instant::now() + config.connect_timeout())?;
     if partition_counts(&metadata).contains_key(name) {
@@ -180,7 +183,7 @@ pub(crate) fn ensure(config: &KafkaConfig, name: &str) -> Result<(), SourceError
     }
     // -1: the broker's own default, because nobody said how many copies there are of the others.
     let plan = TopicPlan { replication: -1, ..TopicPlan::for_config(config) };
-    let outcomes: BTreeMap<String, TopicOutcome> = make(&admin, &plan, &[(name.to_owned(), 1)])?.into_iter().collect();
+    let outcomes: BTreeMap<String, TopicOutcome> = make(&admin, &plan, &[(name.to_owned(), partitions)])?.into_iter().collect();
     match outcomes.get(name) {
         Some(TopicOutcome::Problem(message)) => {
             Err(SourceError::Kafka { action: format!("making the topic {name}"), message: message.clone() })
