@@ -183,7 +183,7 @@ impl Metrics {
 
     // --- the run thread ---
 
-    /// The run loop has turned. Returns whether the slow numbers are due: [`set_source`](Self::set_source),
+    /// The run loop has turned, or has handed a frame over within a turn. Returns whether the slow numbers are due: [`set_source`](Self::set_source),
     /// [`set_held_bytes`](Self::set_held_bytes), [`set_viewer`](Self::set_viewer).
     pub fn turned(&self) -> bool {
         self.moment.health.turned();

@@ -521,7 +521,11 @@ impl<'a> Run<'a> {
         let lane = lane_of(vehicle, self.lanes.len());
         loop {
             match self.lanes[lane].commands.try_send(command) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    // One event may release hundreds of frames, which takes longer than a healthy loop may stand still.
+                    self.tell_metrics();
+                    return Ok(());
+                }
                 Err(TrySendError::Full(back)) => {
                     command = back;
                     self.wait_for_report(Duration::from_millis(2))?;

@@ -51,7 +51,7 @@ fn record(schema: &str, encoding: Encoding, payload: Bytes) -> Record {
         grade: "".into(),
         position: SourcePosition { topic: "ad.any".into(), partition: 0, offset: 0 },
     };
-    Record { header, schema: schema.into(), encoding, payload }
+    Record { header, schema: schema.into(), encoding, payload, trace_parent: None }
 }
 
 /// Any bytes under any schema: the first byte chooses the schema.
@@ -565,7 +565,9 @@ pub fn headers(data: &[u8]) {
     let position = SourcePosition { topic: "ad.lidar".into(), partition: 3, offset: 9 };
     let allowed = BASE_BYTES + 16 * data.len();
     match crate::within(allowed, || parse_headers(position.clone(), key, &by_name)) {
-        Ok((header, schema, encoding)) => check_headers(position, Record { header, schema, encoding, payload: Bytes::new() }),
+        Ok((header, schema, encoding)) => {
+            check_headers(position, Record { header, schema, encoding, payload: Bytes::new(), trace_parent: None })
+        }
         Err((code, text)) => {
             assert!(REASONS.contains(&code), "{code}");
             check_error(&text);

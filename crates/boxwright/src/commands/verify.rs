@@ -53,7 +53,7 @@ fn hold_against_topics(found: &mut Verification, config: &KafkaConfig) -> anyhow
     }
     let mut letters = BTreeSet::new();
     let display = bar(0, "dead letters");
-    audit.dead_letters(&mut |letter| drop(letters.insert(letter.source)), &mut |progress| follow(&display, progress))?;
+    audit.dead_letters(&mut |letter| letters.extend([letter.source]), &mut |progress| follow(&display, progress))?;
     display.finish_and_clear();
     let mut messages: BTreeMap<PartitionId, Vec<(i64, i64)>> = BTreeMap::new();
     for account in found.partitions.iter().filter(|account| !account.holes.is_empty()) {

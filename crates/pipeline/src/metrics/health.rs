@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::millis;
 
-/// A run whose loop has not turned for so long is not alive. The longest that a healthy one stands still is one call of the broker: a
-/// commit may take the client's `socket.timeout.ms` of 60 s.
+/// A run whose loop has not turned for so long, nor handed over a frame, is not alive. The longest that a healthy one stands still is one
+/// call of the broker (a commit may take the client's `socket.timeout.ms` of 60 s) or one seal that a full lane waits for.
 pub const ALIVE_WITHIN: Duration = Duration::from_secs(90);
 
 /// What `/readyz` says.
@@ -42,13 +42,13 @@ impl Default for Health {
 }
 
 impl Health {
-    /// How long ago the run loop turned; since the start where it has not yet.
+    /// How long ago the run loop turned or handed over a frame; since the start where it has not yet.
     #[must_use]
     pub fn since_turn(&self) -> Duration {
         self.started.elapsed().saturating_sub(Duration::from_millis(self.last_turn_ms.load(Ordering::Relaxed)))
     }
 
-    /// Whether the run loop has turned within [`ALIVE_WITHIN`].
+    /// Whether that was within [`ALIVE_WITHIN`].
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.since_turn() <= ALIVE_WITHIN

@@ -72,7 +72,7 @@ pub fn serve(address: SocketAddr, metrics: Arc<Metrics>) -> Result<MetricsServer
             }
         })
         .map_err(failed)?;
-    tracing::info!(%address, "metrics at http://{address}/metrics");
+    tracing::info!(%address, "metrics are served");
     Ok(MetricsServer { address, stop: Some(stop), thread: Some(thread) })
 }
 

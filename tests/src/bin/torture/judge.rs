@@ -1,11 +1,12 @@
 //! Judges a round: the same files as the reference to the byte, every message in exactly one clip, every offset committed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use boxwright_shard::{ClipReader, Dataset, Table};
+use boxwright_shard::Dataset;
+use boxwright_shard::verify::verify;
 use boxwright_source::kafka::topics;
 use boxwright_tests::files_below;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -42,11 +43,13 @@ pub(crate) struct Account {
     pub(crate) doubled: u64,
     /// Dead letters, though no message was bad: frames that came for a clip which was sealed without them.
     pub(crate) set_aside: u64,
+    /// What else does not fit together: hashes, rows, sums, the chain of entries.
+    pub(crate) problems: Vec<String>,
 }
 
 impl Account {
     pub(crate) fn is_clean(&self) -> bool {
-        self.lost == 0 && self.doubled == 0 && self.set_aside == 0
+        self.lost == 0 && self.doubled == 0 && self.set_aside == 0 && self.problems.is_empty()
     }
 }
 
@@ -90,52 +93,25 @@ fn differences<P: Ord + AsRef<Path>>(reference: &BTreeMap<P, Vec<u8>>, files: &B
     found
 }
 
-/// Compares the offsets that a dataset holds with those of the topics: sweeps, pictures and late messages one by one, since their rows
-/// say where they came from; the others by the counts of the manifest.
+/// Verifies a dataset as `boxwright verify` does, against offsets that the broker has: nothing may be set aside here, so every hole is a loss.
 pub(crate) fn account(dataset: &Path, data: &Data) -> anyhow::Result<Account> {
-    let dataset = Dataset::open(dataset)?;
-    let mut counted: BTreeMap<(String, i32), u64> = BTreeMap::new();
-    let mut rows: BTreeMap<(String, i32), BTreeSet<i64>> = BTreeMap::new();
-    let mut account = Account { messages: data.messages(), ..Account::default() };
-    for entry in dataset.entries()? {
-        for range in &entry.sources {
-            *counted.entry((range.topic.clone(), range.partition)).or_default() += range.count;
-        }
-        let reader = ClipReader::open(&dataset, &entry)?;
-        reader.verify()?;
-        let mut positions = Vec::new();
-        if entry.rows.get(&Table::Lidar).is_some_and(|rows| *rows > 0) {
-            for row in reader.lidar()? {
-                positions.push(row?.source);
-            }
-        }
-        if entry.rows.get(&Table::Camera).is_some_and(|rows| *rows > 0) {
-            for row in reader.camera()? {
-                positions.push(row?.source);
-            }
-        }
-        for position in positions {
-            let fresh = rows.entry((position.topic.to_string(), position.partition)).or_default().insert(position.offset);
-            account.doubled += u64::from(!fresh);
-        }
-    }
+    let mut found = verify(&Dataset::open(dataset)?, |_| {})?;
     for topic in data.frame_topics() {
         for partition in &topic.partitions {
-            let name = (topic.name.clone(), partition.partition);
-            let there = u64::try_from(partition.high - partition.low).unwrap_or(0);
-            let got = counted.get(&name).copied().unwrap_or(0);
-            account.lost += there.saturating_sub(got);
-            account.doubled += got.saturating_sub(there);
-            let has_rows = topic.name.ends_with(".lidar") || topic.name.ends_with(".camera");
-            let stored = rows.get(&name).map_or(0, |rows| rows.len() as u64);
-            if has_rows && got >= there {
-                account.lost += there.saturating_sub(stored);
-            }
+            found.expect(&topic.name, partition.partition, partition.low, partition.high - 1);
         }
     }
+    let messages = data.messages();
+    let lost: u64 = found.partitions.iter().flat_map(|account| &account.holes).map(|[first, last]| last.abs_diff(*first) + 1).sum();
     let now = topics::list(&data.kafka)?;
-    account.set_aside = now.iter().filter(|topic| topic.name.ends_with(".dead-letter")).map(|topic| topic.messages).sum();
-    Ok(account)
+    let letters = now.iter().filter(|topic| topic.name.ends_with(".dead-letter"));
+    Ok(Account {
+        messages,
+        lost,
+        doubled: (found.messages + lost).saturating_sub(messages),
+        set_aside: letters.map(|topic| topic.messages).sum(),
+        problems: found.problems.iter().map(ToString::to_string).collect(),
+    })
 }
 
 /// Partitions of a group whose committed offset is not their end.

@@ -302,8 +302,7 @@ fn a_topic_with_another_number_of_partitions_is_refused_when_it_parts_vehicles()
     let wrong: Vec<_> = made.iter().filter(|topic| topic.outcome.is_problem()).map(|topic| &topic.name).collect();
     assert_eq!(wrong, [&camera]);
     let patience = Patience { siblings: Duration::from_secs(3), ..Patience::default() };
-    let mut sources =
-        [KafkaSource::connect_with_patience(&odd, patience).unwrap(), KafkaSource::connect_with_patience(&odd, patience).unwrap()];
+    let mut sources = [0, 1].map(|_| KafkaSource::connect_with_patience(&lab.config, patience).unwrap());
     let deadline = Instant::now() + Duration::from_secs(60);
     let error = 'found: loop {
         assert!(Instant::now() < deadline, "nobody noticed");
