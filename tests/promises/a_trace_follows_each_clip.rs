@@ -89,7 +89,7 @@ fn produce_traced(broker: &TestBroker, messages: &[OutgoingMessage]) {
         .create()
         .unwrap();
     for (number, message) in messages.iter().enumerate() {
-        let topic = format!("ad.{}", message.kind);
+        let topic = broker.topic(message.kind.as_str());
         let mut headers = OwnedHeaders::new();
         for (key, value) in message.headers() {
             headers = headers.insert(Header { key, value: Some(value.as_str()) });
@@ -105,12 +105,11 @@ fn produce_traced(broker: &TestBroker, messages: &[OutgoingMessage]) {
 
 fn run(broker: &TestBroker, folder: &Path, name: &str, endpoint: Option<SocketAddr>) -> Ended {
     let traces = endpoint.map(|address| format!("[traces]\notlp_endpoint = \"http://{address}\"\n")).unwrap_or_default();
-    let file = folder.join(format!("{name}.toml"));
-    let kafka = format!("[clip]\nlength_s = 2\n[kafka]\ngroup_id = \"{name}\"\nsession_timeout_ms = 3000\n");
-    std::fs::write(&file, format!("{traces}{kafka}")).unwrap();
+    let connection = broker.args(name, &format!("{traces}[clip]\nlength_s = 2\n"), "session_timeout_ms = 3000");
     let dataset = folder.join(name);
-    let args = ["run", "--config", file.to_str().unwrap(), "--brokers", &broker.address(), "--dataset", dataset.to_str().unwrap()];
-    boxwright(&[&args[..], &["--stop-when-idle", "4s", "--json"]].concat())
+    let mut args = vec!["run", "--dataset", dataset.to_str().unwrap(), "--stop-when-idle", "4s", "--json"];
+    args.extend(connection.iter().map(String::as_str));
+    boxwright(&args)
 }
 
 fn attribute<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a Value> {

@@ -128,12 +128,10 @@ fn drive_with_faults() -> Vec<OutgoingMessage> {
     messages
 }
 
-fn config(folder: &Path) -> String {
-    let file = folder.join("config.toml");
-    // A silent vehicle is sealed soon, so that the page holds everything before anybody stops the run.
-    let text = "[run]\nseal_after_silence_s = 2\n[clip]\nlength_s = 2\n[kafka]\nsession_timeout_ms = 3000\n";
-    std::fs::write(&file, text).unwrap();
-    file.to_str().unwrap().to_owned()
+/// Arguments that find the broker, with a vehicle sealed soon after it falls silent, so that the page holds everything before anybody stops
+/// the run.
+fn connection(broker: &TestBroker) -> Vec<String> {
+    broker.args("metrics", "[run]\nseal_after_silence_s = 2\n[clip]\nlength_s = 2\n", "session_timeout_ms = 3000")
 }
 
 #[test]
@@ -144,9 +142,10 @@ fn the_scraped_numbers_are_those_of_the_report() {
     let vehicle = messages[0].vehicle.to_string();
     broker.produce(messages);
     let out = tempfile::tempdir().unwrap();
-    let (config, dataset) = (config(out.path()), out.path().join("data"));
-    let args = ["run", "--config", &config, "--brokers", &broker.address(), "--dataset", dataset.to_str().unwrap()];
-    let worker = Worker::start(&[&args[..], &["--metrics", "127.0.0.1:0", "--json"]].concat());
+    let (connection, dataset) = (connection(&broker), out.path().join("data"));
+    let mut args = vec!["run", "--dataset", dataset.to_str().unwrap(), "--metrics", "127.0.0.1:0", "--json"];
+    args.extend(connection.iter().map(String::as_str));
+    let worker = Worker::start(&args);
     let read = |page: &Page| page.by_label("boxwright_frames_read_total").values().sum::<f64>();
     wait_until("everything read, sealed and committed", || {
         let page = worker.page();
@@ -217,10 +216,9 @@ fn the_scraped_numbers_are_those_of_the_report() {
 fn of_two_workers_the_one_without_partitions_is_not_ready_until_the_other_goes() {
     let broker = TestBroker::start(1);
     let out = tempfile::tempdir().unwrap();
-    let (config, dataset) = (config(out.path()), out.path().join("data"));
-    let address = broker.address();
-    let args =
-        ["run", "--config", &config, "--brokers", &address, "--dataset", dataset.to_str().unwrap(), "--metrics", "127.0.0.1:0"];
+    let (connection, dataset) = (connection(&broker), out.path().join("data"));
+    let mut args = vec!["run", "--dataset", dataset.to_str().unwrap(), "--metrics", "127.0.0.1:0"];
+    args.extend(connection.iter().map(String::as_str));
     let mut workers = vec![Worker::start(&args), Worker::start(&args)];
     let mut alone = 0;
     // One of them alone, and so for ten looks: until the second has joined, the first has everything.

@@ -198,6 +198,7 @@ fn chain(error: &object_store::Error) -> String {
 fn store_hint(error: &object_store::Error) -> &'static str {
     match error {
         object_store::Error::NotFound { .. } => "is the bucket there? boxwright does not make one",
+        _ if chain(error).contains("NoSuchBucket") => "is the bucket there? boxwright does not make one",
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
             "look at the credentials in the environment (AWS_ACCESS_KEY_ID, …) or in [store.options]"
         }
