@@ -4,6 +4,8 @@
 
 pub mod record;
 
+mod quoted;
+
 pub mod error;
 
 pub mod wire;

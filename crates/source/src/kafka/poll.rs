@@ -19,7 +19,7 @@ use super::rebalance::{LaneChange, SourceConsumer, SourceContext};
 use super::siblings::Siblings;
 use super::topics::counts_of;
 use crate::error::SourceError;
-use crate::record::{PartitionId, Record, Rejected, SourceEvent, parse_headers, reason};
+use crate::record::{PartitionId, Record, Rejected, SourceEvent, parse_headers, reason, trace_parent};
 
 /// Longest sleep: bounds how late a partition is called quiet. Messages and group events wake the thread at once.
 const NAP: Duration = Duration::from_millis(50);
@@ -212,7 +212,7 @@ impl Poller {
                 let reason = fatal_error(self.consumer.client(), "reading messages");
                 self.give_up(reason.unwrap_or_else(|| failed("reading messages", error)));
             }
-            _ => tracing::warn!("kafka: {}", explain(error)),
+            _ => tracing::warn!(error = explain(error), "the Kafka client reports an error"),
         }
     }
 
@@ -283,7 +283,8 @@ fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &H
     }
     match parse_headers(position.clone(), message.key(), &by_name) {
         Ok((header, schema, encoding)) => {
-            SourceEvent::Record(Record { header, schema, encoding, payload: Bytes::copy_from_slice(payload) })
+            let trace_parent = trace_parent(&by_name);
+            SourceEvent::Record(Record { header, schema, encoding, payload: Bytes::copy_from_slice(payload), trace_parent })
         }
         Err((code, text)) => refused(code, text),
     }
