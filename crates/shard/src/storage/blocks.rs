@@ -20,6 +20,9 @@ const AHEAD_BLOCKS: u64 = 4;
 /// Blocks that are kept of one shard: a row group of frames with the default options (8 MiB before compression) and what comes next.
 const KEPT_BLOCKS: usize = 12;
 
+/// What is asked for at once beyond this is fetched by itself: it would push everything else out.
+const LARGEST_FROM_BLOCKS_BYTES: u64 = 6 << 20;
+
 /// Blocks by number, the one used last at the end.
 type Kept = VecDeque<(u64, Bytes)>;
 
@@ -63,31 +66,32 @@ impl Blocks {
             let message = format!("expected to read {length} bytes at {start}, the object has {}", self.length);
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         };
-        if length as u64 > BLOCK_BYTES { self.fetch(start, end) } else { self.within_blocks(start, end) }
+        if length as u64 > LARGEST_FROM_BLOCKS_BYTES { self.fetch(start, end) } else { self.within_blocks(start, end) }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// At most one block's worth, which lies in one block or in two.
+    /// Put together from the blocks it lies in. Pages are mostly a little larger than a block, and their header's block is there already.
     fn within_blocks(&self, start: u64, end: u64) -> io::Result<Bytes> {
         if start == end {
             return Ok(Bytes::new());
         }
         let (first, last) = (start / BLOCK_BYTES, (end - 1) / BLOCK_BYTES);
-        let part = |block: &Bytes, number: u64| {
+        let part = |number: u64| {
             let from = start.saturating_sub(number * BLOCK_BYTES);
             let to = (end - number * BLOCK_BYTES).min(BLOCK_BYTES);
-            block.slice(from as usize..to as usize)
+            Ok::<_, io::Error>(self.block(number)?.slice(from as usize..to as usize))
         };
-        let head = part(&self.block(first)?, first);
         if first == last {
-            return Ok(head);
+            return part(first);
         }
-        let mut both = BytesMut::from(head);
-        both.extend_from_slice(&part(&self.block(last)?, last));
-        Ok(both.freeze())
+        let mut whole = BytesMut::with_capacity((end - start) as usize);
+        for number in first..=last {
+            whole.extend_from_slice(&part(number)?);
+        }
+        Ok(whole.freeze())
     }
 
     /// A block, fetched with those after it where the one before was read already.
