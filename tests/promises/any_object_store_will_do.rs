@@ -121,9 +121,12 @@ impl Bench {
     /// A configuration of a consumer group of its own, with more lines.
     fn config(&self, group: &str, more: &str) -> String {
         let file = self.out.path().join(format!("{group}.toml"));
+        let kafka = self.broker.config();
         let text = format!(
-            "[clip]\nlength_s = 2\n[kafka]\ngroup_id = \"{group}\"\nsession_timeout_ms = 3000\n[store]\nretry_timeout_s = 2\n\
-             spool_dir = {:?}\n[store.options]\naws_allow_http = \"true\"\n{more}",
+            "[clip]\nlength_s = 2\n[kafka]\ntopic_prefix = \"{}\"\ngroup_id = \"{}\"\nsession_timeout_ms = 3000\n[store]\n\
+             retry_timeout_s = 2\nspool_dir = {:?}\n[store.options]\naws_allow_http = \"true\"\n{more}",
+            kafka.topic_prefix,
+            self.broker.group(group),
             self.out.path().join("spool")
         );
         std::fs::write(&file, text).unwrap();
@@ -320,9 +323,9 @@ fn a_wrong_bucket_and_a_wrong_key_are_errors_with_a_hint() {
     let config = bench.config("wrong", "");
     let view = |url: &str, secret: &str| wait(bench.spawn(&["view", url, "--config", &config], secret)).expect_code(1).err;
     let said = view("s3://no-such-bucket/x", SECRET);
-    assert!(said.contains("hint: the bucket does not exist"), "{said}");
+    assert!(said.contains("a bucket that does not exist looks the same"), "{said}");
     let said = view("s3://boxwright/x", "wrong");
-    assert!(said.contains("hint: check the credentials"), "{said}");
+    assert!(said.contains("hint: look at the credentials"), "{said}");
     let said = view("s3://boxwright/x", SECRET);
     assert!(said.contains("s3://boxwright/x is not a dataset"), "{said}");
 }

@@ -23,7 +23,7 @@ pub enum ShardError {
         source: io::Error,
     },
     /// The folder is no dataset.
-    #[error("{} is not a dataset: there is no {} in it\nhint: give the folder that `--dataset` named when it was written", path.display(), crate::dataset::MARKER)]
+    #[error("{} is not a dataset: there is no {} in it\nhint: give the folder or address that `--dataset` named when it was written; a bucket that does not exist looks the same", path.display(), crate::dataset::MARKER)]
     NotADataset {
         /// The folder.
         path: PathBuf,
