@@ -23,7 +23,7 @@ pub enum ShardError {
         source: io::Error,
     },
     /// The folder is no dataset.
-    #[error("{} is not a dataset: there is no {} in it\nhint: give the folder or address that `--dataset` named when it was written; a bucket that does not exist looks the same", path.display(), crate::dataset::MARKER)]
+    #[error("{} is not a dataset: there is no {} in it\nhint: give the folder or address that `--dataset` named when it was written", path.display(), crate::dataset::MARKER)]
     NotADataset {
         /// The folder.
         path: PathBuf,
@@ -217,7 +217,7 @@ fn store_hint(error: &object_store::Error) -> &'static str {
             "it was removed while in use; is another program or a lifecycle rule cleaning this prefix?"
         }
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            "check the credentials in the environment (AWS_ACCESS_KEY_ID, …) or in [store.options], and the clock of this machine"
+            "look at the credentials in the environment (AWS_ACCESS_KEY_ID, …) or in [store.options], and the clock of this machine"
         }
         object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => "the store lacks this operation",
         _ => "is the endpoint right and reachable? What was sealed stays sealed; the next run goes on from there",
