@@ -22,8 +22,9 @@ use super::input::{Input, damage};
 
 /// Longest text of an error, as in `source`.
 const MAX_ERROR_BYTES: usize = 8 << 10;
-/// What reading one damaged clip of a few kilobytes may hold.
-const CLIP_BYTES: usize = 64 << 20;
+/// What reading one damaged clip may reserve. The Parquet library reserves what a page says that it has, which is up to 2 GiB, before it
+/// looks; it does not touch it, so that `-rss_limit_mb` still bounds what is used. More than that the system might refuse.
+const CLIP_BYTES: usize = 4 << 30;
 /// What reading one entry may hold, beside [`ENTRY_MULTIPLE`].
 const ENTRY_BYTES: usize = 256 << 10;
 /// Bytes per byte of an entry: `{},` stands for a structure of a hundred, in vectors that double.
