@@ -245,8 +245,8 @@ fn overlay(base: &mut Table, user: Table, prefix: &str, name: &str) -> Result<()
     for (key, value) in user {
         let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         let free = FREE_TABLES.contains(&prefix);
-        if value.as_float().is_some_and(|number| !number.is_finite()) {
-            let message = format!("{path}: expected a finite number, got {value}");
+        if let Some(number) = value.as_float().filter(|number| !number.is_finite()) {
+            let message = format!("{path}: expected a finite number, got {number}");
             return Err(ConfigError::Value { path: name.to_owned(), message });
         }
         match (base.get_mut(&key), value) {

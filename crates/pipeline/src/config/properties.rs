@@ -39,6 +39,18 @@ fn options() -> Vec<(String, String, Value)> {
     options
 }
 
+/// A value as it stands in a file.
+fn printed(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Float(number) => format!("{number:?}").replace("NaN", "nan"),
+        Value::Array(values) => format!("[{}]", values.iter().map(printed).collect::<Vec<_>>().join(", ")),
+        Value::Integer(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
+        other => panic!("no option is a {}", other.type_str()),
+    }
+}
+
 /// Values of every type, at the ends of their ranges above all.
 fn values() -> impl Strategy<Value = String> {
     let ends =
@@ -46,9 +58,9 @@ fn values() -> impl Strategy<Value = String> {
     prop_oneof![
         proptest::sample::select(ends.to_vec()).prop_map(str::to_owned),
         any::<i64>().prop_map(|number| number.to_string()),
-        any::<f64>().prop_map(|number| Value::Float(number).to_string()),
-        ".{0,20}".prop_map(|text| Value::String(text).to_string()),
-        proptest::collection::vec(".{0,8}", 0..4).prop_map(|texts| Value::from(texts).to_string()),
+        any::<f64>().prop_map(|number| printed(&Value::Float(number))),
+        ".{0,20}".prop_map(|text| printed(&Value::String(text))),
+        proptest::collection::vec(".{0,8}", 0..4).prop_map(|texts| printed(&Value::from(texts))),
     ]
 }
 
@@ -66,7 +78,7 @@ fn a_number_that_is_none_is_refused_under_every_option() {
 fn every_default_laid_over_itself_changes_nothing() {
     let embedded = Config::embedded().unwrap();
     for (table, key, value) in options() {
-        assert_eq!(resolved(&format!("[{table}]\n{key} = {value}\n")), Some(embedded.clone()), "{table}.{key}");
+        assert_eq!(resolved(&format!("[{table}]\n{key} = {}\n", printed(&value))), Some(embedded.clone()), "{table}.{key}");
     }
 }
 
