@@ -152,11 +152,11 @@ impl ClipReader {
     ) -> Result<Rows<T>, ShardError> {
         let decode = Box::new(decode);
         let Some(entry) = self.entry.file(table) else {
-            return Ok(Rows { path: PathBuf::new(), batches: None, decode, ready: Vec::new().into_iter() });
+            return Ok(Rows { path: PathBuf::new(), batches: None, missing: 0, decode, ready: Vec::new().into_iter() });
         };
         let path = self.root.join(&entry.path);
         let batches = open_table(self.open_file(entry)?, &path, table, entry.rows, batch_rows)?;
-        Ok(Rows { path, batches: Some(batches), decode, ready: Vec::new().into_iter() })
+        Ok(Rows { path, batches: Some(batches), missing: entry.rows, decode, ready: Vec::new().into_iter() })
     }
 
     fn open_file(&self, entry: &FileEntry) -> Result<File, ShardError> {
@@ -225,16 +225,27 @@ type Decode<T> = Box<dyn Fn(&Batch<'_>) -> Result<Vec<T>, ShardError> + Send>;
 pub struct Rows<T> {
     path: PathBuf,
     batches: Option<ParquetRecordBatchReader>,
+    /// Rows that are still to come. The footer has the right number of them or the file is not opened; where it names other row groups
+    /// than were written, fewer come, and without this nothing would tell.
+    missing: u64,
     decode: Decode<T>,
     ready: std::vec::IntoIter<T>,
 }
 
 impl<T> Rows<T> {
+    fn other_rows(&self, got: &str) -> ShardError {
+        ShardError::foreign(&self.path, format!("the file is damaged: expected as many rows as its footer says, got {got}"))
+    }
+
     /// Decodes the next batch; false at the end.
     fn refill(&mut self) -> Result<bool, ShardError> {
         let Some(batches) = self.batches.as_mut() else { return Ok(false) };
-        let Some(batch) = guarded(&self.path, || batches.next())? else { return Ok(false) };
+        let Some(batch) = guarded(&self.path, || batches.next())? else {
+            return if self.missing == 0 { Ok(false) } else { Err(self.other_rows(&format!("{} fewer", self.missing))) };
+        };
         let batch = batch.map_err(|error| ShardError::foreign(&self.path, error.to_string()))?;
+        let rows = batch.num_rows() as u64;
+        self.missing = self.missing.checked_sub(rows).ok_or_else(|| self.other_rows("more"))?;
         self.ready = (self.decode)(&Batch { path: &self.path, batch: &batch })?.into_iter();
         Ok(true)
     }

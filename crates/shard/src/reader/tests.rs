@@ -233,6 +233,28 @@ fn a_footer_that_asks_for_more_memory_than_there_is_is_refused_and_not_believed(
 }
 
 #[test]
+fn fewer_or_more_rows_than_the_footer_says_are_told_and_never_passed_over() {
+    let root = tempfile::tempdir().unwrap();
+    let dataset = dataset(root.path());
+    let mut entry = sealed(&dataset, write_all);
+    let file = entry.files.iter_mut().find(|file| file.table == Table::EgoPose).unwrap();
+    let path = root.path().join(&file.path);
+    let good = fs::read(&path).unwrap();
+    // Third field of the footer, an integer of 64 bits: five rows, doubled as Thrift has it. Then a list of one row group.
+    let pattern = [0x16, 2 * 5, 0x19, 0x1C];
+    let at = good.windows(4).rposition(|window| window == pattern).expect("the number of rows") + 1;
+    for (rows, got) in [(6, "got 1 fewer"), (4, "got more")] {
+        let mut bad = good.clone();
+        bad[at] = 2 * rows;
+        fs::write(&path, &bad).unwrap();
+        let file = entry.files.iter_mut().find(|file| file.table == Table::EgoPose).unwrap();
+        file.rows = u64::from(rows);
+        let error = ClipReader::open(&dataset, &entry).unwrap().ego_poses().unwrap_err().to_string();
+        assert!(error.contains("expected as many rows as its footer says") && error.contains(got), "{error}");
+    }
+}
+
+#[test]
 fn damaged_files_end_in_an_error_or_in_rows_but_never_in_a_panic() {
     let root = tempfile::tempdir().unwrap();
     let dataset = dataset(root.path());
