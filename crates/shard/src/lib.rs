@@ -18,7 +18,7 @@ mod columns;
 
 mod decode;
 
-mod footer;
+mod thrift;
 
 mod table_file;
 

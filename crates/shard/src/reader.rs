@@ -15,7 +15,6 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader,
 use crate::dataset::Dataset;
 use crate::decode::Batch;
 use crate::error::ShardError;
-use crate::footer;
 use crate::manifest::{FileEntry, ManifestEntry};
 use crate::schema::{SCHEMA_VERSION, Table};
 use crate::storage;
@@ -25,6 +24,7 @@ use crate::tables::finding::StoredFinding;
 use crate::tables::late::LateRow;
 use crate::tables::lidar::LidarRow;
 use crate::tables::{box3, calibration, camera, ego_pose, finding, late, lidar, sample, track};
+use crate::thrift;
 
 /// Rows decoded at a time where each may be megabytes.
 const FRAME_BATCH_ROWS: usize = 1;
@@ -173,11 +173,13 @@ impl ClipReader {
 fn open_table(file: File, path: &Path, table: Table, rows: u64, batch_rows: usize) -> Result<ParquetRecordBatchReader, ShardError> {
     // Hints of other arrow writers (large lists, views) are left aside: what Parquet itself says is the same for everybody.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    footer::check(&file, path)?;
+    thrift::check_footer(&file, path)?;
+    let looked_over = file.try_clone().map_err(ShardError::io("open", path))?;
     let builder = guarded(path, || ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))?;
     let builder = builder.map_err(ShardError::parquet("read the footer of", path))?;
     check_footer(&builder, path, rows)?;
     check_columns(builder.schema(), path, table)?;
+    thrift::check_pages(&looked_over, builder.metadata(), path)?;
     let schema = table.schema();
     let mask = ProjectionMask::columns(builder.parquet_schema(), schema.fields().iter().map(|field| field.name().as_str()));
     let reader = guarded(path, || builder.with_projection(mask).with_batch_size(batch_rows).build())?;

@@ -22,8 +22,8 @@ use super::input::{Input, damage};
 
 /// Longest text of an error, as in `source`.
 const MAX_ERROR_BYTES: usize = 8 << 10;
-/// What reading one damaged clip may reserve. The Parquet library reserves what a page says that it has, which is up to 2 GiB, before it
-/// looks; it does not touch it, so that `-rss_limit_mb` still bounds what is used. More than that the system might refuse.
+/// What reading one damaged clip may reserve. The Parquet library reserves what a footer and a page agree on, up to 2 GiB a page, before it
+/// looks what is there; it does not touch it, so that `-rss_limit_mb` still bounds what is used.
 const CLIP_BYTES: usize = 4 << 30;
 /// What reading one entry may hold, beside [`ENTRY_MULTIPLE`].
 const ENTRY_BYTES: usize = 256 << 10;

@@ -233,6 +233,32 @@ fn a_footer_that_asks_for_more_memory_than_there_is_is_refused_and_not_believed(
 }
 
 #[test]
+fn a_page_that_says_more_than_there_is_is_refused_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let dataset = dataset(root.path());
+    let entry = sealed(&dataset, write_all);
+    let path = root.path().join(&entry.file(Table::Calibration).unwrap().path);
+    let good = fs::read(&path).unwrap();
+    let headers: [(&[u8], &str); 4] = [
+        // A list of two thousand million numbers, which the library would pass over one by one.
+        (&[0x19, 0xF7, 0xFF, 0xFF, 0xFF, 0xFF, 0x07], "expected a page at byte 4, got none"),
+        // A structure that contains itself.
+        (&[0x1C; 64], "expected a page at byte 4, got none"),
+        // Data page, unpacked two gigabytes, stored none.
+        (&[0x15, 0, 0x15, 0xFE, 0xFF, 0xFF, 0xFF, 0x0F, 0x15, 0, 0], "bytes unpacked at byte 4, got 2147483647"),
+        // Unpacked nothing, stored two gigabytes.
+        (&[0x15, 0, 0x15, 0, 0x15, 0xFE, 0xFF, 0xFF, 0xFF, 0x0F, 0], "bytes at byte 4, got 2147483647"),
+    ];
+    for (header, part) in headers {
+        let mut bad = good.clone();
+        bad[4..4 + header.len()].copy_from_slice(header);
+        fs::write(&path, &bad).unwrap();
+        let error = ClipReader::open(&dataset, &entry).unwrap().calibrations().unwrap_err().to_string();
+        assert!(error.contains("the file is damaged: column") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn fewer_or_more_rows_than_the_footer_says_are_told_and_never_passed_over() {
     let root = tempfile::tempdir().unwrap();
     let dataset = dataset(root.path());
