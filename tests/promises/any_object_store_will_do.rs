@@ -10,6 +10,7 @@ use boxwright_pipeline::Config;
 use boxwright_shard::{ClipReader, Dataset, DatasetLocation, StoreConfig};
 use boxwright_source::synthetic::{SyntheticConfig, SyntheticDrive};
 use boxwright_source::{OutgoingMessage, Recording};
+use boxwright_tests::unsteady::Unsteady;
 use boxwright_tests::{Ended, files_below, kitti_raw, missing, program, root, wait};
 
 use crate::support::TestBroker;
@@ -136,26 +137,25 @@ impl Bench {
     /// A run, with credentials and endpoint in the environment as fleets have them.
     fn start_run(&self, group: &str, dataset: &str, more: &str) -> Child {
         let config = self.config(group, more);
-        let args = [
-            "run",
-            "--config",
-            &config,
-            "--brokers",
-            &self.broker.address(),
-            "--dataset",
-            dataset,
-            "--stop-when-idle",
-            "4s",
-            "--json",
-        ];
-        self.spawn(&args, SECRET)
+        self.start_run_at(&self.s3.endpoint(), &config, dataset)
+    }
+
+    fn start_run_at(&self, endpoint: &str, config: &str, dataset: &str) -> Child {
+        let brokers = self.broker.address();
+        let to_the_end = ["--stop-when-idle", "4s", "--json"];
+        let args = [&["run", "--config", config, "--brokers", &brokers, "--dataset", dataset][..], &to_the_end].concat();
+        self.spawn_at(endpoint, &args, SECRET)
     }
 
     fn spawn(&self, args: &[&str], secret: &str) -> Child {
+        self.spawn_at(&self.s3.endpoint(), args, secret)
+    }
+
+    fn spawn_at(&self, endpoint: &str, args: &[&str], secret: &str) -> Child {
         let environment = [
             ("AWS_ACCESS_KEY_ID", KEY),
             ("AWS_SECRET_ACCESS_KEY", secret),
-            ("AWS_ENDPOINT_URL", &self.s3.endpoint()),
+            ("AWS_ENDPOINT_URL", endpoint),
             ("AWS_REGION", "us-east-1"),
         ];
         let mut command = Command::new(program());
@@ -294,6 +294,23 @@ fn a_store_that_goes_away_ends_the_run_with_a_hint_and_the_next_run_goes_on() {
     assert!(bench.s3.up());
     bench.run("outage", "s3://boxwright/outage").expect_code(0);
     assert_same(&folder, &bench.s3.objects("outage"));
+}
+
+#[test]
+fn a_store_that_is_slow_and_breaks_off_changes_no_byte() {
+    let Some(bench) = Bench::start() else { return };
+    let folder = bench.in_a_folder();
+    let unsteady = Unsteady::before(([127, 0, 0, 1], bench.s3.port).into(), 2026);
+    let config = bench.config("unsteady", "");
+    let patient = std::fs::read_to_string(&config).unwrap().replace("retry_timeout_s = 2\n", "retry_timeout_s = 120\n");
+    std::fs::write(&config, patient).unwrap();
+    let endpoint = format!("http://{}", unsteady.address());
+    wait(bench.start_run_at(&endpoint, &config, "s3://boxwright/unsteady")).expect_code(0);
+    assert!(unsteady.broken() >= 5, "{} connections were broken off", unsteady.broken());
+    let written = |path: &Path| !path.starts_with(".sgwtmp");
+    let mut objects = bench.s3.objects("unsteady");
+    objects.retain(|path, _| written(path));
+    assert_same(&folder, &objects);
 }
 
 #[test]

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub mod unsteady;
+
 /// Root of the repository.
 #[must_use]
 pub fn root() -> PathBuf {

@@ -181,7 +181,14 @@ impl ClipReader {
     ) -> Result<Rows<T>, ShardError> {
         let decode = Box::new(decode);
         let Some(entry) = self.entry.file(table) else {
-            return Ok(Rows { path: PathBuf::new(), batches: None, blocks: None, missing: 0, decode, ready: Vec::new().into_iter() });
+            return Ok(Rows {
+                path: PathBuf::new(),
+                batches: None,
+                blocks: None,
+                missing: 0,
+                decode,
+                ready: Vec::new().into_iter(),
+            });
         };
         let path = self.store.path(&entry.path);
         let file = self.open_file(entry)?;
@@ -244,6 +251,13 @@ fn check_footer(builder: &ParquetRecordBatchReaderBuilder<ShardFile>, path: &Pat
     let metadata = builder.metadata().file_metadata();
     if u64::try_from(metadata.num_rows()).ok() != Some(rows) {
         return Err(ShardError::foreign(path, format!("expected {rows} rows as in the manifest, got {}", metadata.num_rows())));
+    }
+    // The library adds them up and believes the sum.
+    let groups = builder.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok());
+    let in_groups = groups.fold(Some(0), |sum: Option<u64>, count| sum?.checked_add(count?));
+    if in_groups != Some(rows) {
+        let got = in_groups.map_or_else(|| "a number that cannot be".to_owned(), |count| count.to_string());
+        return Err(ShardError::foreign(path, format!("the file is damaged: expected {rows} rows in its row groups, got {got}")));
     }
     let version = metadata.key_value_metadata().and_then(|pairs| pairs.iter().find(|pair| pair.key == "boxwright.schema_version"));
     match version.and_then(|pair| pair.value.as_ref()?.parse().ok()) {

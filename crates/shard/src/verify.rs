@@ -260,9 +260,10 @@ impl Verification {
         if entry.revision > 0 {
             return;
         }
-        let from_sources: u64 = entry.sources.iter().map(|range| range.count).sum();
-        let from_runs: u64 =
-            entry.sources.iter().flat_map(|range| &range.runs).map(|[first, last]| last.abs_diff(*first) + 1).sum();
+        // Somebody may have written anything into an entry.
+        let from_sources = entry.sources.iter().fold(0_u64, |sum, range| sum.saturating_add(range.count));
+        let runs = entry.sources.iter().flat_map(|range| &range.runs);
+        let from_runs = runs.fold(0_u64, |sum, [first, last]| sum.saturating_add(last.abs_diff(*first).saturating_add(1)));
         let ended = counts.used.values().sum::<u64>() + counts.late + counts.dead_lettered + dropped("duplicate");
         let rows = |table: Table| entry.rows.get(&table).copied().unwrap_or(0);
         let comparisons = [
