@@ -10,11 +10,13 @@ use std::time::Duration;
 const DELAY: Duration = Duration::from_millis(15);
 /// Bytes of a request that come through before a connection that breaks off does.
 const LONGEST_BEGINNING_BYTES: u64 = 96 << 10;
+/// Pieces of answers that a good connection lives for: few, because clients keep connections, and each new one may be a bad one.
+const ANSWERS: usize = 6;
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// Everything comes through, late.
+    /// Requests come through, and [`ANSWERS`] late.
     Slow,
     /// The request breaks off after so many bytes.
     CutRequest(u64),
@@ -81,16 +83,19 @@ fn pass(client: &TcpStream, server: &TcpStream, fate: Fate) {
         Fate::Slow | Fate::NoAnswer => u64::MAX,
     };
     let answers = if fate == Fate::NoAnswer { 0 } else { u64::MAX };
-    for (from, to, bytes, delay) in [(client, server, requests, Duration::ZERO), (server, client, answers, DELAY)] {
+    for (from, to, bytes, pieces, delay) in
+        [(client, server, requests, usize::MAX, Duration::ZERO), (server, client, answers, ANSWERS, DELAY)]
+    {
         let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-        std::thread::spawn(move || carry(from, to, bytes, delay));
+        std::thread::spawn(move || carry(from, to, bytes, pieces, delay));
     }
 }
 
-/// Carries up to so many bytes, then breaks the connection off on both sides.
-fn carry(mut from: TcpStream, mut to: TcpStream, mut left: u64, delay: Duration) {
+/// Carries up to so many bytes and pieces, then breaks the connection off on both sides.
+fn carry(mut from: TcpStream, mut to: TcpStream, mut left: u64, pieces: usize, delay: Duration) {
     let mut buffer = vec![0; 64 << 10];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
+    for _ in 0..pieces {
+        let Ok(length @ 1..) = from.read(&mut buffer) else { break };
         std::thread::sleep(delay);
         let passed = usize::try_from(left).unwrap_or(usize::MAX).min(length);
         if to.write_all(&buffer[..passed]).is_err() || passed < length {
