@@ -12,7 +12,7 @@
 //!    clip that was sealed half would lose its other half. Vehicles whose partitions are all at their end and silent have nothing more
 //!    to come, so their last clip is sealed too. A second signal ends the process at once; nothing that was committed depends on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, TrySendError, sync_channel};
@@ -34,6 +34,8 @@ use ledger::Ledger;
 use vehicle::Vehicle;
 
 mod ledger;
+#[cfg(test)]
+mod tests;
 mod vehicle;
 
 /// How long the source may wait for a message before the run looks at its other duties.
@@ -150,6 +152,9 @@ pub fn run(source: &mut dyn Source, job: RunJob) -> Result<Report, PipelineError
             Some(event) => run.event(event)?,
             None => run.idle()?,
         }
+        run.tell_newcomers()?;
+        // After everything that lets frames leave or vehicles go: what is held back until then brings no event of its own.
+        run.hold_back_leaders()?;
         run.commit_if_due()?;
     }
     run.finish()
@@ -167,6 +172,10 @@ struct Run<'a> {
     superseded: Vec<(Arc<str>, ClipId)>,
     /// Partitions that are not read at the moment.
     held_back: BTreeSet<u32>,
+    /// Partitions of which the last news was that they are at their end and silent.
+    quiet: BTreeSet<u32>,
+    /// Vehicles that were first heard of when some of their partitions had fallen silent already, and when that was.
+    newcomers: VecDeque<(Arc<str>, Instant)>,
     ledger: Ledger,
     report: Report,
     started: Instant,
@@ -211,6 +220,8 @@ impl<'a> Run<'a> {
             partitions: Vec::new(),
             superseded: Vec::new(),
             held_back: BTreeSet::new(),
+            quiet: BTreeSet::new(),
+            newcomers: VecDeque::new(),
             ledger: Ledger::default(),
             report: Report::default(),
             started: now,
@@ -260,13 +271,13 @@ impl<'a> Run<'a> {
         let name = record.header.vehicle.clone();
         self.ensure_vehicle(&name, &record)?;
         let partition = self.partition_of(&record);
+        self.quiet.remove(&partition);
         let Some(vehicle) = self.vehicles.get_mut(&name) else { return Ok(()) };
         let mut out = Vec::new();
         let ordering = self.job.metrics.time(Stage::Order);
         vehicle.push(partition, record, &mut out);
         drop(ordering);
-        self.ordered(&name, out)?;
-        self.hold_back_leaders()
+        self.ordered(&name, out)
     }
 
     fn ensure_vehicle(&mut self, name: &Arc<str>, record: &Record) -> Result<(), PipelineError> {
@@ -282,7 +293,25 @@ impl<'a> Run<'a> {
                 vehicle.add_partition(number as u32);
             }
         }
+        if vehicle.partitions().any(|number| self.quiet.contains(&number)) {
+            self.newcomers.push_back((name.clone(), Instant::now()));
+        }
         self.vehicles.insert(name.clone(), vehicle);
+        Ok(())
+    }
+
+    /// A source tells once that a partition has fallen silent. A vehicle that is heard of later learns it from here, after as long as
+    /// the source waits before it says so: the vehicle's first messages may be on their way in that partition.
+    fn tell_newcomers(&mut self) -> Result<(), PipelineError> {
+        let after = self.job.config.kafka.quiet_after();
+        while self.newcomers.front().is_some_and(|(_, since)| since.elapsed() >= after) {
+            let Some((name, _)) = self.newcomers.pop_front() else { break };
+            let mut out = Vec::new();
+            if let Some(vehicle) = self.vehicles.get_mut(&name) {
+                self.quiet.iter().for_each(|number| vehicle.quiet(*number, &mut out));
+            }
+            self.ordered(&name, out)?;
+        }
         Ok(())
     }
 
@@ -333,8 +362,10 @@ impl<'a> Run<'a> {
         let is_crowded = |vehicle: &&Vehicle| vehicle.is_crowded() || is_short && vehicle.held_bytes() > share_bytes;
         let crowded: Vec<&Vehicle> = self.vehicles.values().filter(is_crowded).collect();
         let waited_for: BTreeSet<u32> = crowded.iter().flat_map(|vehicle| vehicle.waiting_for()).collect();
+        // One that waits for nobody holds nobody back.
+        let waiting = crowded.iter().filter(|vehicle| !vehicle.waiting_for().is_empty());
         let held: BTreeSet<u32> =
-            crowded.iter().flat_map(|vehicle| vehicle.partitions()).filter(|number| !waited_for.contains(number)).collect();
+            waiting.flat_map(|vehicle| vehicle.partitions()).filter(|number| !waited_for.contains(number)).collect();
         if waited_for.is_empty() && self.held_back.is_empty() || held == self.held_back {
             return Ok(());
         }
@@ -461,6 +492,7 @@ impl<'a> Run<'a> {
             self.forget_vehicle(&name)?;
         }
         self.ledger.forget_partitions(partitions);
+        self.quiet.retain(|number| !numbers.contains(number));
         self.job.metrics.revoked(partitions.len());
         self.source.revocation_done();
         Ok(())
@@ -468,6 +500,7 @@ impl<'a> Run<'a> {
 
     fn quiet(&mut self, partition: &PartitionId) -> Result<(), PipelineError> {
         let number = self.partition_number(&partition.topic, partition.partition);
+        self.quiet.insert(number);
         let names: Vec<Arc<str>> = self.vehicles.keys().cloned().collect();
         for name in names {
             let mut out = Vec::new();

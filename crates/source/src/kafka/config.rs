@@ -17,6 +17,9 @@ pub(crate) const KINDS: [SensorKind; 4] = [SensorKind::Lidar, SensorKind::Camera
 /// What librdkafka may prefetch for each partition, in KiB: two of the largest messages of a default topic. More would only move the
 /// backlog from the broker's disk into our memory.
 const PREFETCH_KBYTES: usize = 16 * 1024;
+/// How long librdkafka waits before it looks whether there is room for the next fetch. Its own second would stand between two fetches of a
+/// partition whenever the pipeline takes a moment longer than the broker.
+const FETCH_AGAIN_MS: u32 = 10;
 /// How often topics are looked up again, so that a topic that is made later is picked up.
 const METADATA_REFRESH_MS: u32 = 10_000;
 /// How long the broker may hold back an answer when there is nothing new: half of it is the latency that some brokers add.
@@ -116,7 +119,9 @@ impl KafkaConfig {
         Duration::from_millis(self.connect_timeout_ms)
     }
 
-    pub(crate) fn quiet_after(&self) -> Duration {
+    /// See [`Self::quiet_after_ms`].
+    #[must_use]
+    pub fn quiet_after(&self) -> Duration {
         Duration::from_millis(self.quiet_after_ms)
     }
 
@@ -141,7 +146,8 @@ impl KafkaConfig {
             .set("fetch.max.bytes", fetch_max_bytes.to_string())
             .set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string())
             .set("receive.message.max.bytes", RECEIVE_MAX_BYTES.to_string())
-            .set("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string());
+            .set("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string())
+            .set("fetch.queue.backoff.ms", FETCH_AGAIN_MS.to_string());
         self.overlay(config)
     }
 

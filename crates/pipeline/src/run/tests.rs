@@ -1,0 +1,119 @@
+//! Partitions that fall silent, and vehicles that run far ahead in one of them, with a source that does what it is told.
+
+use boxwright_model::{FrameHeader, SensorKind, StampRef};
+use boxwright_source::Encoding;
+use bytes::Bytes;
+
+use super::*;
+
+const VEHICLE: &str = "car";
+const LIDAR: &str = "lidar";
+const POSES: &str = "poses";
+/// Far more than `max_buffered_frames`.
+const SWEEPS: i64 = 2000;
+
+/// Topics of one partition, read in the order of the script as far as they are not held back.
+struct Script {
+    steps: VecDeque<Step>,
+    held_back: BTreeSet<PartitionId>,
+    /// Times in a row that nothing could be given although there is more.
+    stuck: u32,
+}
+
+enum Step {
+    Assigned,
+    Message(&'static str, i64),
+    Quiet(&'static str),
+}
+
+fn partition(topic: &str) -> PartitionId {
+    PartitionId { topic: topic.into(), partition: 0 }
+}
+
+fn message(topic: &'static str, index: i64) -> SourceEvent {
+    let (kind, sensor) = if topic == LIDAR { (SensorKind::Lidar, "top") } else { (SensorKind::Transform, "tf") };
+    let header = FrameHeader {
+        vehicle: VEHICLE.into(),
+        sensor: sensor.into(),
+        kind,
+        stamp_ns: 1_700_000_000_000_000_000 + index * 100_000_000,
+        stamp_ref: StampRef::default(),
+        seq: None,
+        grade: "open".into(),
+        position: SourcePosition { topic: topic.into(), partition: 0, offset: index },
+    };
+    let payload = Bytes::from_static(b"never decoded");
+    SourceEvent::Record(Record { header, schema: "any".into(), encoding: Encoding::Protobuf, payload, trace_parent: None })
+}
+
+impl Source for Script {
+    fn next_event(&mut self, timeout: Duration) -> Result<Option<SourceEvent>, SourceError> {
+        let is_free = |step: &Step| match step {
+            Step::Message(topic, _) => !self.held_back.contains(&partition(topic)),
+            Step::Assigned | Step::Quiet(_) => true,
+        };
+        if self.steps.is_empty() {
+            return Ok(Some(SourceEvent::End));
+        }
+        let Some(step) = self.steps.iter().position(is_free).and_then(|index| self.steps.remove(index)) else {
+            self.stuck += 1;
+            assert!(self.stuck < 100, "{} steps are left, and all of them are held back: {:?}", self.steps.len(), self.held_back);
+            std::thread::sleep(timeout);
+            return Ok(None);
+        };
+        self.stuck = 0;
+        Ok(Some(match step {
+            Step::Assigned => SourceEvent::Assigned(vec![partition(LIDAR), partition(POSES)]),
+            Step::Message(topic, index) => message(topic, index),
+            Step::Quiet(topic) => SourceEvent::Quiet(partition(topic)),
+        }))
+    }
+
+    fn commit(&mut self, _offsets: &[(PartitionId, i64)]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn dead_letter(&mut self, rejected: &Rejected) -> Result<(), SourceError> {
+        panic!("nothing is wrong with {:?}", rejected.position)
+    }
+
+    fn hold_back(&mut self, partitions: &BTreeSet<PartitionId>) -> Result<(), SourceError> {
+        self.held_back.clone_from(partitions);
+        Ok(())
+    }
+}
+
+fn dry_run(steps: impl Iterator<Item = Step>) -> Report {
+    let mut config = Config::embedded().unwrap();
+    config.kafka.quiet_after_ms = 100;
+    let job = RunJob {
+        taxonomy: Arc::new(config.load_taxonomy().unwrap()),
+        config: Arc::new(config),
+        dataset: None,
+        view: None,
+        progress: Arc::default(),
+        metrics: Arc::default(),
+        stop: Arc::default(),
+        stop_when_idle: None,
+        more_to_come: Arc::default(),
+    };
+    run(&mut Script { steps: steps.collect(), held_back: BTreeSet::new(), stuck: 0 }, job).unwrap()
+}
+
+fn sweeps() -> impl Iterator<Item = Step> {
+    (0..SWEEPS).map(|index| Step::Message(LIDAR, index))
+}
+
+#[test]
+fn what_was_held_back_for_a_partition_is_read_when_that_falls_silent() {
+    // The sweeps run ahead and are held back for the poses, of which the last news is that no more come.
+    let poses = (0..10).map(|index| Step::Message(POSES, index));
+    let report = dry_run([Step::Assigned].into_iter().chain(sweeps()).chain(poses).chain([Step::Quiet(POSES)]));
+    assert_eq!((report.frames, report.forced_out_of_order, report.late), (SWEEPS as u64 + 10, 0, 0), "{report:?}");
+}
+
+#[test]
+fn a_vehicle_does_not_wait_for_a_partition_that_was_silent_before_it_was_heard_of() {
+    let report = dry_run([Step::Assigned, Step::Quiet(POSES), Step::Quiet(LIDAR)].into_iter().chain(sweeps()));
+    assert_eq!((report.frames, report.forced_out_of_order), (SWEEPS as u64, 0), "{report:?}");
+}
