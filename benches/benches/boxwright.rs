@@ -196,17 +196,8 @@ fn end_to_end(c: &mut Criterion) {
             let folder = tempfile::tempdir().unwrap();
             let recording = InMemory(messages.clone().into_iter());
             let mut source = RecordingSource::new(Box::new(recording), &config.kafka.topic_prefix);
-            let job = RunJob {
-                config: config.clone(),
-                taxonomy: taxonomy(),
-                dataset: Some(Dataset::open_or_create(folder.path(), config.grid()).unwrap()),
-                view: None,
-                progress: Arc::default(),
-                metrics: Arc::default(),
-                stop: Arc::default(),
-                stop_when_idle: None,
-                more_to_come: Arc::default(),
-            };
+            let dataset = Dataset::open_or_create(folder.path(), config.grid()).unwrap();
+            let job = RunJob::new(config.clone(), taxonomy(), Some(dataset));
             let report = run(&mut source, job).unwrap();
             assert_eq!(report.samples, 30);
         });

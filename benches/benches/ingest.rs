@@ -132,17 +132,7 @@ fn ingest(config: &Config, group_id: String, messages: u64) -> Duration {
             }
         })
     };
-    let job = RunJob {
-        config: Arc::new(config),
-        taxonomy: taxonomy(),
-        dataset: None,
-        view: None,
-        progress,
-        metrics: Arc::default(),
-        stop,
-        stop_when_idle: None,
-        more_to_come: Arc::default(),
-    };
+    let job = RunJob { progress, stop, ..RunJob::new(Arc::new(config), taxonomy(), None) };
     run(&mut source, job).unwrap();
     watch.join().unwrap()
 }

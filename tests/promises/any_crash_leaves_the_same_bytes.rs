@@ -219,18 +219,8 @@ fn live(broker: &Arc<Broker>, dataset: &Path, seed: u64, dies_after: Option<u64>
     let config = Arc::new(config());
     let dataset = Dataset::open_or_create(dataset, config.grid()).unwrap();
     dataset.remove_orphans().unwrap();
-    let job = RunJob {
-        taxonomy: Arc::new(config.load_taxonomy().unwrap()),
-        config,
-        dataset: Some(dataset),
-        view: None,
-        progress: Arc::default(),
-        metrics: Arc::default(),
-        stop: Arc::default(),
-        stop_when_idle: None,
-        more_to_come: Arc::default(),
-    };
-    run(&mut Connection::new(broker, seed, dies_after, whims), job)
+    let taxonomy = Arc::new(config.load_taxonomy().unwrap());
+    run(&mut Connection::new(broker, seed, dies_after, whims), RunJob::new(config, taxonomy, Some(dataset)))
 }
 
 /// Everything but the temporary files of workers whose threads are still letting go.

@@ -91,6 +91,24 @@ pub struct RunJob {
     pub more_to_come: Arc<AtomicBool>,
 }
 
+impl RunJob {
+    /// A run that nobody watches, and that ends when its source does.
+    #[must_use]
+    pub fn new(config: Arc<Config>, taxonomy: Arc<Taxonomy>, dataset: Option<Dataset>) -> Self {
+        Self {
+            config,
+            taxonomy,
+            dataset,
+            view: None,
+            progress: Arc::default(),
+            metrics: Arc::default(),
+            stop: Arc::default(),
+            stop_when_idle: None,
+            more_to_come: Arc::default(),
+        }
+    }
+}
+
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -338,6 +356,8 @@ impl<'a> Run<'a> {
     }
 
     fn forget_vehicle(&mut self, name: &Arc<str>) -> Result<(), PipelineError> {
+        // It may come back before the others of its time are told, and then waits anew.
+        self.newcomers.retain(|(newcomer, _)| newcomer != name);
         if let Some(vehicle) = self.vehicles.remove(name) {
             self.report.forced_out_of_order += vehicle.forced();
         }
@@ -360,13 +380,13 @@ impl<'a> Run<'a> {
         let held_bytes: usize = self.vehicles.values().map(Vehicle::held_bytes).sum();
         let is_short = held_bytes > self.job.config.run.buffer_bytes() / 2;
         let is_crowded = |vehicle: &&Vehicle| vehicle.is_crowded() || is_short && vehicle.held_bytes() > share_bytes;
-        let crowded: Vec<&Vehicle> = self.vehicles.values().filter(is_crowded).collect();
-        let waited_for: BTreeSet<u32> = crowded.iter().flat_map(|vehicle| vehicle.waiting_for()).collect();
+        let crowded = self.vehicles.values().filter(is_crowded).map(|vehicle| (vehicle, vehicle.waiting_for()));
         // One that waits for nobody holds nobody back.
-        let waiting = crowded.iter().filter(|vehicle| !vehicle.waiting_for().is_empty());
+        let waiting: Vec<(&Vehicle, Vec<u32>)> = crowded.filter(|(_, waited_for)| !waited_for.is_empty()).collect();
+        let waited_for: BTreeSet<u32> = waiting.iter().flat_map(|(_, waited_for)| waited_for).copied().collect();
         let held: BTreeSet<u32> =
-            waiting.flat_map(|vehicle| vehicle.partitions()).filter(|number| !waited_for.contains(number)).collect();
-        if waited_for.is_empty() && self.held_back.is_empty() || held == self.held_back {
+            waiting.iter().flat_map(|(vehicle, _)| vehicle.partitions()).filter(|number| !waited_for.contains(number)).collect();
+        if held == self.held_back {
             return Ok(());
         }
         let named = held.iter().filter_map(|number| self.partitions.get(*number as usize)).cloned().collect();

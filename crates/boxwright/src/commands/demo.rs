@@ -86,19 +86,12 @@ mod with_broker {
         let progress = Arc::new(Progress::default());
         let producer = produce(drive, config.kafka.clone(), stop_producer, progress.clone(), more_to_come.clone())?;
         let display = ui::ProgressDisplay::start(progress.clone(), total);
-        let config = Arc::new(config);
-        let stop_when_idle = Some(IDLE);
-        let (taxonomy_of_run, dataset_of_run) = (taxonomy.clone(), dataset.clone());
         let job = RunJob {
-            config,
-            taxonomy: taxonomy_of_run,
-            dataset: Some(dataset_of_run),
-            view: None,
-            metrics: Arc::default(),
             progress,
             stop,
-            stop_when_idle,
+            stop_when_idle: Some(IDLE),
             more_to_come,
+            ..RunJob::new(Arc::new(config), taxonomy.clone(), Some(dataset.clone()))
         };
         let run = boxwright_pipeline::run(&mut source, job);
         drop(display);

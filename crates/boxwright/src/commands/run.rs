@@ -40,15 +40,12 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
     }
     let progress = Arc::new(Progress::default());
     let job = RunJob {
-        config,
-        taxonomy,
-        dataset,
         view,
         progress: progress.clone(),
         metrics: metrics.clone(),
         stop,
         stop_when_idle: args.stop_when_idle,
-        more_to_come: Arc::default(),
+        ..RunJob::new(config, taxonomy, dataset)
     };
     let display = ui::ProgressDisplay::start(progress, input.total());
     let ended = boxwright_pipeline::run(input.source(), job);

@@ -83,20 +83,11 @@ impl Source for Script {
     }
 }
 
-fn dry_run(steps: impl Iterator<Item = Step>) -> Report {
+fn dry_run(quiet_after_ms: u64, steps: impl Iterator<Item = Step>) -> Report {
     let mut config = Config::embedded().unwrap();
-    config.kafka.quiet_after_ms = 100;
-    let job = RunJob {
-        taxonomy: Arc::new(config.load_taxonomy().unwrap()),
-        config: Arc::new(config),
-        dataset: None,
-        view: None,
-        progress: Arc::default(),
-        metrics: Arc::default(),
-        stop: Arc::default(),
-        stop_when_idle: None,
-        more_to_come: Arc::default(),
-    };
+    config.kafka.quiet_after_ms = quiet_after_ms;
+    let taxonomy = Arc::new(config.load_taxonomy().unwrap());
+    let job = RunJob::new(Arc::new(config), taxonomy, None);
     run(&mut Script { steps: steps.collect(), held_back: BTreeSet::new(), stuck: 0 }, job).unwrap()
 }
 
@@ -108,12 +99,21 @@ fn sweeps() -> impl Iterator<Item = Step> {
 fn what_was_held_back_for_a_partition_is_read_when_that_falls_silent() {
     // The sweeps run ahead and are held back for the poses, of which the last news is that no more come.
     let poses = (0..10).map(|index| Step::Message(POSES, index));
-    let report = dry_run([Step::Assigned].into_iter().chain(sweeps()).chain(poses).chain([Step::Quiet(POSES)]));
+    let report = dry_run(100, [Step::Assigned].into_iter().chain(sweeps()).chain(poses).chain([Step::Quiet(POSES)]));
     assert_eq!((report.frames, report.forced_out_of_order, report.late), (SWEEPS as u64 + 10, 0, 0), "{report:?}");
 }
 
 #[test]
 fn a_vehicle_does_not_wait_for_a_partition_that_was_silent_before_it_was_heard_of() {
-    let report = dry_run([Step::Assigned, Step::Quiet(POSES), Step::Quiet(LIDAR)].into_iter().chain(sweeps()));
+    let report = dry_run(100, [Step::Assigned, Step::Quiet(POSES), Step::Quiet(LIDAR)].into_iter().chain(sweeps()));
     assert_eq!((report.frames, report.forced_out_of_order), (SWEEPS as u64, 0), "{report:?}");
+}
+
+#[test]
+fn the_first_messages_of_a_vehicle_are_waited_for_where_it_was_silent_before() {
+    // The sweeps are there first, and the poses of the same five seconds right behind them: sooner than silence is believed.
+    let silent = [Step::Assigned, Step::Quiet(POSES), Step::Quiet(LIDAR)];
+    let burst = [LIDAR, POSES].into_iter().flat_map(|topic| (0..50).map(move |index| Step::Message(topic, index)));
+    let report = dry_run(60_000, silent.into_iter().chain(burst));
+    assert_eq!((report.frames, report.late, report.forced_out_of_order), (100, 0, 0), "{report:?}");
 }
