@@ -226,14 +226,14 @@ fn open_table(
     // Hints of other arrow writers (large lists, views) are left aside: what Parquet itself says is the same for everybody.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     thrift::check_footer(&file, path)?;
-    let looked_over = file.try_clone().map_err(ShardError::io("open", path))?;
+    let page_reader = file.try_clone().map_err(ShardError::io("open", path))?;
     let builder = guarded(path, || ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))?;
     let builder = builder.map_err(ShardError::parquet("read the footer of", path))?;
     check_footer(&builder, path, rows)?;
     check_columns(builder.schema(), path, table)?;
     // The headers of pages lie between the pages: in an object store it would fetch all frames of a clip to look at them.
-    if looked_over.blocks().is_none() || batch_rows != FRAME_BATCH_ROWS {
-        thrift::check_pages(&looked_over, builder.metadata(), path)?;
+    if page_reader.blocks().is_none() || batch_rows != FRAME_BATCH_ROWS {
+        thrift::check_pages(&page_reader, builder.metadata(), path)?;
     }
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     let reader = guarded(path, || builder.with_projection(mask).with_batch_size(batch_rows).build())?;
