@@ -23,11 +23,10 @@ fn fill(lab: &Lab, messages: u64, bytes: usize) {
 
 #[test]
 fn a_worker_that_took_too_long_to_let_go_commits_without_harm() {
-    if named_brokers().is_none() {
-        println!("left out: the embedded broker keeps a group waiting for a member that has left in the middle of its forming");
-        return;
-    }
     for group_protocol in [GroupProtocol::Classic, GroupProtocol::Consumer] {
+        if group_protocol == GroupProtocol::Consumer && named_brokers().is_none() {
+            continue;
+        }
         let mut lab = Lab::with_topics(2);
         lab.config.group_protocol = group_protocol;
         fill(&lab, 10, 100);
