@@ -178,6 +178,9 @@ fn wrong_paths_files_and_keys_say_what_to_do() {
     let no_stamps = boxwright(&["run", "--from", "kitti-raw", &path("2011_09_26"), "--dataset", &dataset]).expect_code(1);
     assert!(no_stamps.err.contains("timestamps") && no_stamps.err.contains("hint:"), "{}", no_stamps.err);
 
+    let absent = boxwright(&["run", "--from", "mcap", &path("absent.mcap"), "--dataset", &dataset]).expect_code(1);
+    assert_eq!((absent.err.matches("No such file").count(), absent.err.matches("hint:").count()), (1, 1), "{}", absent.err);
+
     std::fs::write(path("no.mcap"), b"this is no recording").unwrap();
     let no_mcap = boxwright(&["run", "--from", "mcap", &path("no.mcap"), "--dataset", &dataset]).expect_code(1);
     assert!(no_mcap.err.contains("MCAP") && no_mcap.err.contains("hint:"), "{}", no_mcap.err);

@@ -33,7 +33,8 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         for line in cause.to_string().lines() {
             let hint = line.trim_start().starts_with("hint:");
             let kept = if hint { &mut hints } else { &mut lines };
-            if !kept.contains(&line.to_owned()) {
+            // Many errors end with the text of their cause.
+            if !kept.iter().any(|said: &String| said.ends_with(line)) {
                 kept.push(line.to_owned());
             }
         }

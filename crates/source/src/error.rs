@@ -47,7 +47,7 @@ pub enum SourceError {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     /// A file or folder cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}{}", path.display(), hint_of(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -62,4 +62,13 @@ pub enum RecordingError {
         /// Both sides of the comparison, with a hint.
         message: String,
     },
+}
+
+/// What to do about an error of the file system.
+fn hint_of(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "\nhint: is the path right? It counts from the folder that the program was started in",
+        std::io::ErrorKind::PermissionDenied => "\nhint: the user who runs this may not read it",
+        _ => "",
+    }
 }

@@ -38,7 +38,9 @@ pub(super) fn find_drive(path: &Path) -> Result<PathBuf, RecordingError> {
     let path = fs::canonicalize(path).map_err(|source| RecordingError::Io { path: path.to_owned(), source })?;
     let invalid = |message: String| RecordingError::Invalid { path: path.clone(), message };
     if !path.is_dir() {
-        return Err(invalid("expected a folder with a KITTI raw drive, got a file".to_owned()));
+        return Err(invalid(
+            "expected a folder with a KITTI raw drive, got a file\nhint: for an MCAP file it is `mcap`, not `kitti-raw`".to_owned(),
+        ));
     }
     if is_drive(&path) {
         return Ok(path);
@@ -50,7 +52,7 @@ pub(super) fn find_drive(path: &Path) -> Result<PathBuf, RecordingError> {
     }
     drives.pop().ok_or_else(|| {
         invalid(format!(
-            "expected a KITTI raw drive (a folder *_sync or *_extract with velodyne_points, image_0x or oxts), got none within {MAX_DEPTH} levels"
+            "expected a KITTI raw drive (a folder *_sync or *_extract with velodyne_points, image_0x or oxts), got none within {MAX_DEPTH} levels\nhint: name the drive folder or the folder of its date"
         ))
     })
 }
@@ -77,7 +79,8 @@ fn drives_below(root: &Path) -> Result<Vec<PathBuf>, RecordingError> {
             children.sort();
             for child in children {
                 let name = child.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                if name.ends_with("_sync") || name.ends_with("_extract") {
+                // The name alone says little: a dataset beside the drive has folders named after its vehicle.
+                if (name.ends_with("_sync") || name.ends_with("_extract")) && is_drive(&child) {
                     drives.push(child);
                 } else if !name.starts_with('.') {
                     next.push(child);

@@ -260,6 +260,9 @@ fn without_calibration_the_frames_are_still_read() {
 #[test]
 fn one_drive_must_be_meant() {
     let fabricated = Fabricated::new("sync");
+    // What a run into a dataset beside the drive leaves there.
+    fs::create_dir_all(fabricated.dir.path().join("data/manifest/vehicle=2011_09_26_drive_0001_sync")).unwrap();
+    KittiRaw::open(fabricated.dir.path(), None).unwrap();
     let other = fabricated.drive.with_file_name("2011_09_26_drive_0002_sync");
     fs::create_dir_all(other.join("oxts")).unwrap();
     let error = KittiRaw::open(fabricated.dir.path(), None).err().unwrap().to_string();
