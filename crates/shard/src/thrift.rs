@@ -8,7 +8,10 @@
 //! - it reserves as much as a page says that it has once unpacked;
 //! - behind the end of the file it passes over the elements of a list in a page header one by one, two thousand million of them.
 //!
-//! So it is checked first that no list has more elements and no text more bytes than follow, and that pages lie within their column and are no larger than
+//! And it goes by the numbers of fields, whatever type the file says that they have: a field of another type makes it read on in the wrong
+//! place, where any byte may be the length of a list.
+//!
+//! So it is checked first that known fields have their types ([`shapes`]), that no list has more elements and no text more bytes than follow, and that pages lie within their column and are no larger than
 //! the footer says of all of it. Memory is then bounded by the footer's length and by what it says of its columns.
 //!
 //! Source: Thrift's compact protocol (thrift.apache.org, `thrift-compact-protocol.md`) and Parquet's `parquet.thrift`.
@@ -20,6 +23,9 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::ChunkReader;
 
 use crate::error::ShardError;
+use shapes::{COMPRESSED_SIZE, FOOTER, Fields, PAGE_HEADER, Shape, UNCOMPRESSED_SIZE};
+
+mod shapes;
 
 /// Length of the footer and magic, at the very end.
 const TAIL_BYTES: u64 = 8;
@@ -44,7 +50,7 @@ pub(crate) fn check_footer(file: &impl ChunkReader, path: &Path) -> Result<(), S
     }
     let footer = read(start, length)?;
     let mut rest = Compact { bytes: &footer };
-    rest.skip_struct(MAX_DEPTH).ok_or_else(|| {
+    rest.skip_struct(FOOTER, MAX_DEPTH).ok_or_else(|| {
         let at = footer.len() - rest.bytes.len();
         ShardError::foreign(
             path,
@@ -135,23 +141,22 @@ impl Compact<'_> {
         usize::try_from(self.varint()?).ok().filter(|length| *length <= self.bytes.len())
     }
 
-    /// `PageHeader`: its second field is the size once unpacked, its third the size in the file, both without the header.
     fn page(&mut self) -> Option<Page> {
         let mut page = Page::default();
-        self.each_field(MAX_DEPTH, |field, value| match field {
-            2 => page.uncompressed = value,
-            3 => page.compressed = value,
+        self.each_field(PAGE_HEADER, MAX_DEPTH, |field, value| match field {
+            UNCOMPRESSED_SIZE => page.uncompressed = value,
+            COMPRESSED_SIZE => page.compressed = value,
             _ => {}
         })?;
         Some(page)
     }
 
-    fn skip_struct(&mut self, depth: usize) -> Option<()> {
-        self.each_field(depth, |_, _| {})
+    fn skip_struct(&mut self, fields: Fields, depth: usize) -> Option<()> {
+        self.each_field(fields, depth, |_, _| {})
     }
 
     /// Passes over a structure, giving the number and the value of every field that is an integer.
-    fn each_field(&mut self, depth: usize, mut on_integer: impl FnMut(i64, i64)) -> Option<()> {
+    fn each_field(&mut self, fields: Fields, depth: usize, mut on_integer: impl FnMut(i64, i64)) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         let mut field = 0_i64;
         loop {
@@ -164,34 +169,45 @@ impl Compact<'_> {
                 0 => zigzag(self.varint()?),
                 step => field.saturating_add(i64::from(step)),
             };
-            match header & 15 {
+            let shape = fields.iter().find(|(number, _)| *number == field).map(|(_, shape)| *shape);
+            let kind = header & 15;
+            if !fits(kind, shape) {
+                return None;
+            }
+            match kind {
                 // A truth value of a field is in its type.
                 1 | 2 => {}
                 4..=6 => on_integer(field, zigzag(self.varint()?)),
-                kind => self.skip_value(kind, depth)?,
+                kind => self.skip_value(kind, shape, depth)?,
             }
         }
     }
 
-    fn skip_value(&mut self, kind: u8, depth: usize) -> Option<()> {
-        match kind {
-            1..=3 => self.skip(1),
-            4..=6 => self.varint().map(|_| ()),
-            7 => self.skip(8),
-            8 => self.length().and_then(|length| self.skip(length)),
-            9 | 10 => self.skip_list(depth),
-            11 => self.skip_map(depth),
-            12 => self.skip_struct(depth),
-            13 => self.skip(16),
+    fn skip_value(&mut self, kind: u8, shape: Option<Shape>, depth: usize) -> Option<()> {
+        match (kind, shape) {
+            (1..=3, _) => self.skip(1),
+            (4..=6, _) => self.varint().map(|_| ()),
+            (7, _) => self.skip(8),
+            (8, _) => self.length().and_then(|length| self.skip(length)),
+            (9 | 10, Some(Shape::List(element))) => self.skip_list(Some(*element), depth),
+            (9 | 10, _) => self.skip_list(None, depth),
+            (11, _) => self.skip_map(depth),
+            (12, Some(Shape::Struct(fields))) => self.skip_struct(fields, depth),
+            (12, _) => self.skip_struct(&[], depth),
+            (13, _) => self.skip(16),
             _ => None,
         }
     }
 
-    fn skip_list(&mut self, depth: usize) -> Option<()> {
+    fn skip_list(&mut self, element: Option<Shape>, depth: usize) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         let header = self.byte()?;
         let count = if header >> 4 == 15 { self.length()? } else { usize::from(header >> 4) };
-        (0..count).try_for_each(|_| self.skip_value(header & 15, depth))
+        // Some writers name no type for a list of nothing.
+        if count > 0 && !fits(header & 15, element) {
+            return None;
+        }
+        (0..count).try_for_each(|_| self.skip_value(header & 15, element, depth))
     }
 
     fn skip_map(&mut self, depth: usize) -> Option<()> {
@@ -199,9 +215,22 @@ impl Compact<'_> {
         let count = self.length()?;
         let kinds = if count == 0 { 0 } else { self.byte()? };
         (0..count).try_for_each(|_| {
-            self.skip_value(kinds >> 4, depth)?;
-            self.skip_value(kinds & 15, depth)
+            self.skip_value(kinds >> 4, None, depth)?;
+            self.skip_value(kinds & 15, None, depth)
         })
+    }
+}
+
+/// Whether a value of a type is what its place asks for. Fields that nobody knows may be anything.
+fn fits(kind: u8, shape: Option<Shape>) -> bool {
+    match shape {
+        None => true,
+        Some(Shape::Truth) => matches!(kind, 1 | 2),
+        Some(Shape::Byte) => kind == 3,
+        Some(Shape::Integer) => matches!(kind, 4..=6),
+        Some(Shape::Bytes) => kind == 8,
+        Some(Shape::List(_)) => kind == 9,
+        Some(Shape::Struct(_)) => kind == 12,
     }
 }
 

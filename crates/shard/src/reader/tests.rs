@@ -248,6 +248,10 @@ fn a_footer_that_asks_for_more_memory_than_there_is_is_refused_and_not_believed(
         let error = target.open(&target.with(count + 1, claimed)).calibrations().unwrap_err().to_string();
         assert!(error.contains("the file is damaged: expected a footer of") && error.contains("breaks off at byte"), "{error}");
     }
+    // The version, said to be a truth value: the library would take its value from what follows, and everything after it.
+    let version = target.with(start, &[0x11]);
+    let error = target.open(&version).calibrations().unwrap_err().to_string();
+    assert!(error.contains("breaks off at byte 1"), "{error}");
     // A length of the footer that leads before the file, or to its first byte.
     for length in [u32::MAX, tail as u32, 0] {
         assert!(target.open(&target.with(tail, &length.to_le_bytes())).calibrations().is_err());
