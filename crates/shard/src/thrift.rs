@@ -169,6 +169,8 @@ impl Compact<'_> {
                 0 => zigzag(self.varint()?),
                 step => field.saturating_add(i64::from(step)),
             };
+            // The library cuts a larger number down to these bits, and so to that of another field.
+            i16::try_from(field).ok()?;
             let shape = fields.iter().find(|(number, _)| *number == field).map(|(_, shape)| *shape);
             let kind = header & 15;
             if !fits(kind, shape) {
