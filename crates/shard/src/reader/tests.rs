@@ -255,6 +255,9 @@ fn a_footer_that_asks_for_more_memory_than_there_is_is_refused_and_not_believed(
     // A field of the number 65,540, whose lower 16 bits are those of the list of row groups.
     let error = target.open(&target.with(start, &[0x09, 0x88, 0x80, 0x08, 0xF1])).calibrations().unwrap_err().to_string();
     assert!(error.contains("breaks off at byte 4"), "{error}");
+    // Two truth values in a list that nobody knows: the library would read on at the first of them.
+    let error = target.open(&target.with(start, &[0x09, 0xC8, 0x01, 0x21, 1, 1])).calibrations().unwrap_err().to_string();
+    assert!(error.contains("breaks off at byte 4"), "{error}");
     // A length of the footer that leads before the file, or to its first byte.
     for length in [u32::MAX, tail as u32, 0] {
         assert!(target.open(&target.with(tail, &length.to_le_bytes())).calibrations().is_err());
