@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+mod fetch;
+
 mod server;
 
 mod storage;

@@ -20,6 +20,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::FAREWELL;
+use super::fetch;
 use super::storage::LogStorage;
 
 const NODE_ID: i32 = 1;
@@ -145,7 +146,7 @@ fn services(groups: Controller<LogStorage>, storage: LogStorage) -> Result<Servi
         routes::describe_cluster,
         routes::describe_configs,
         routes::describe_groups,
-        routes::fetch,
+        fetch::route,
         routes::find_coordinator,
         routes::incremental_alter_configs,
         routes::init_producer_id,

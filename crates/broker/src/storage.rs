@@ -168,9 +168,9 @@ impl LogStorage {
             }
         };
         let outcome = self.inner.delete_topic(topic).await?;
-        if let Some(name) = name
-            && let Some(gone) = self.lock().topics.remove(&name)
-        {
+        // A statement of its own: the lock must be free again when the fact is noted.
+        let gone = name.as_ref().and_then(|name| self.lock().topics.remove(name));
+        if let (Some(name), Some(gone)) = (name, gone) {
             self.note(&[Fact::Deleted(name.clone())])?;
             for partition in 0..gone.fact.partitions {
                 let Some(dir) = &self.data_dir else { break };

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+
 use super::consuming::read_one;
 use super::*;
 use crate::SourceError;
@@ -432,4 +435,30 @@ fn a_broker_that_refuses_a_size_is_named_with_the_cure() {
     sink.send(&message(SensorKind::Lidar, "car-1", 0, 300_000)).unwrap();
     let text = sink.flush(Duration::from_secs(10)).unwrap_err().to_string();
     assert!(text.contains(&lab.topic("lidar")) && text.contains("max.message.bytes") && text.contains("hint:"), "{text}");
+}
+
+/// The embedded broker used to answer with something that ended the process of its client.
+#[test]
+fn a_topic_that_is_deleted_while_it_is_read_harms_nobody() {
+    let lab = Lab::with_topics(1);
+    fill(&lab, 10, 100);
+    let mut source = lab.source();
+    events_until(&mut source, |events| records(events).len() == 10);
+    let admin: AdminClient<DefaultClientContext> = lab.config.admin_config().unwrap().create().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let lidar = lab.topic("lidar");
+    runtime.block_on(admin.delete_topics(&[&lidar], &AdminOptions::new())).unwrap();
+    // The client asks for more of it ten times a second until it hears that the topic is gone.
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        match source.next_event(Duration::from_millis(50)) {
+            Ok(Some(SourceEvent::Revoked(_))) => source.revocation_done(),
+            Ok(_) => {}
+            // The other topics' partitions of the number are left, which ends the source.
+            Err(error) => {
+                assert!(error.to_string().contains("hint:"), "{error}");
+                break;
+            }
+        }
+    }
 }
