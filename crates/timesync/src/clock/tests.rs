@@ -147,7 +147,10 @@ fn numbers_out_of_range_are_refused_with_both_sides() {
 
 proptest! {
     #[test]
-    fn whatever_comes_nothing_grows_or_breaks(input in proptest::collection::vec((any::<i64>(), any::<i64>()), 0..300), small in any::<bool>()) {
+    fn whatever_comes_nothing_grows_or_breaks(
+        input in proptest::collection::vec((any::<i64>(), any::<i64>()), 0..300),
+        small in any::<bool>(),
+    ) {
         let config = ClockConfig { window_buckets: 12, jump_buckets: 2, ..ClockConfig::default() };
         let (mut monitor, mut alarms) = (ClockMonitor::new(&config).unwrap(), Vec::new());
         for (stamp_ns, arrival_ns) in input {

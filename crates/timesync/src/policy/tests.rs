@@ -300,7 +300,8 @@ proptest! {
     ) {
         let mut synchroniser = SlopTime::new(&SlopConfig { topics: 4, queue_size: 6, slop_ns: slop }).unwrap();
         for (topic, stamp) in input {
-            let options = (0..4).map(|other| if other == topic { vec![stamp] } else { synchroniser.near(other, stamp) }).collect::<Vec<_>>();
+            let near = |other| if other == topic { vec![stamp] } else { synchroniser.near(other, stamp) };
+            let options = (0..4).map(near).collect::<Vec<_>>();
             prop_assert_eq!(synchroniser.combination(topic, stamp), first_combination(&options, slop));
             synchroniser.push(topic, Stamped::new(stamp, 0), &mut Vec::new());
         }
