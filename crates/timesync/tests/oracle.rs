@@ -195,11 +195,11 @@ fn theirs(program: &Path, cases: &[Case]) -> Vec<Sets> {
     let mut input = Vec::new();
     cases.iter().for_each(|case| encode(case, &mut input));
     let mut numbers = run_driver(program, &[], input).into_iter();
-    let mut sets_of = |case: &Case| {
+    let mut sets = Vec::new();
+    for case in cases {
         let count = numbers.next().expect("an answer for every case");
-        (0..count).map(|_| numbers.by_ref().take(case.config.topics + 1).collect()).collect()
-    };
-    let sets = cases.iter().map(&mut sets_of).collect();
+        sets.push((0..count).map(|_| numbers.by_ref().take(case.config.topics + 1).collect()).collect::<Sets>());
+    }
     assert_eq!(numbers.next(), None);
     sets
 }
