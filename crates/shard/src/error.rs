@@ -23,7 +23,7 @@ pub enum ShardError {
         source: io::Error,
     },
     /// The folder is no dataset.
-    #[error("{} is not a dataset: there is no {} in it\nhint: give the folder or address that `--dataset` named when it was written; a bucket that does not exist looks the same", path.display(), crate::dataset::MARKER)]
+    #[error("{} is not a dataset: there is no {} in it\nhint: give the folder or address that `--dataset` named when it was written", path.display(), crate::dataset::MARKER)]
     NotADataset {
         /// The folder.
         path: PathBuf,
@@ -194,13 +194,30 @@ fn chain(error: &object_store::Error) -> String {
     text
 }
 
-/// What to do about an error of an object store.
+/// Whether a store says that the bucket, and not the object, is what is missing.
+pub(crate) fn is_bucket_missing(error: &object_store::Error) -> bool {
+    let text = chain(error);
+    ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"].iter().any(|words| text.contains(words))
+}
+
+/// What to do about an error of an object store. Stores say the same in many ways; their codes are looked for in all that they say.
 fn store_hint(error: &object_store::Error) -> &'static str {
+    let text = chain(error);
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     match error {
-        object_store::Error::NotFound { .. } => "is the bucket there? boxwright does not make one",
-        _ if chain(error).contains("NoSuchBucket") => "is the bucket there? boxwright does not make one",
+        _ if is_bucket_missing(error) => "the bucket does not exist: make it first, or look for a typing error in its name",
+        _ if says(&["169.254.169.254", "metadata.google.internal"]) => {
+            "no credentials were given, and this machine has none from its cloud: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or those of \
+             Google or Azure), or name them in [store.options]"
+        }
+        _ if says(&["scheme is not allowed"]) => {
+            "the endpoint is plain HTTP: set aws_allow_http = \"true\" in [store.options] if that is meant"
+        }
+        object_store::Error::NotFound { .. } => {
+            "it was removed while in use; is another program or a lifecycle rule cleaning this prefix?"
+        }
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            "look at the credentials in the environment (AWS_ACCESS_KEY_ID, …) or in [store.options]"
+            "look at the credentials in the environment (AWS_ACCESS_KEY_ID, …) or in [store.options], and the clock of this machine"
         }
         object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => "the store lacks this operation",
         _ => "is the endpoint right and reachable? What was sealed stays sealed; the next run goes on from there",

@@ -1,6 +1,7 @@
 //! Where a dataset lives: a folder, or a bucket of an object store.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::storage::remote::Remote;
 use crate::storage::store::Store;
 
 /// Options of object stores.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreConfig {
     /// Folder where the shards of open clips grow before they are uploaded; empty takes the system's folder for temporary files.
@@ -36,6 +37,16 @@ impl Default for StoreConfig {
     }
 }
 
+impl fmt::Debug for StoreConfig {
+    /// Names of options only: some of their values are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { spool_dir, retry_timeout_s, request_timeout_s, options } = self;
+        let mut text = f.debug_struct("StoreConfig");
+        text.field("spool_dir", spool_dir).field("retry_timeout_s", retry_timeout_s).field("request_timeout_s", request_timeout_s);
+        text.field("options", &options.keys()).finish()
+    }
+}
+
 impl StoreConfig {
     /// Checks the bounds.
     ///
@@ -46,7 +57,13 @@ impl StoreConfig {
             1..=3600 => Ok(()),
             _ => Err(ShardError::Config(format!("store.{name}: expected 1 to 3600 seconds, got {value}"))),
         };
-        within("retry_timeout_s", self.retry_timeout_s)?;
+        // A request is tried again with the signature that it was made with, which holds for five minutes.
+        if !(1..=240).contains(&self.retry_timeout_s) {
+            return Err(ShardError::Config(format!(
+                "store.retry_timeout_s: expected 1 to 240 seconds, got {}",
+                self.retry_timeout_s
+            )));
+        }
         within("request_timeout_s", self.request_timeout_s)
     }
 
@@ -90,6 +107,12 @@ impl DatasetLocation {
         }
         let refused = |message: String| ShardError::Location { location: text.to_owned(), message };
         let url = Url::parse(text).map_err(|error| refused(error.to_string()))?;
+        if url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            let location = format!("{}://…", url.scheme());
+            let message = "expected scheme, bucket and prefix alone, got a password, `?` or `#` in it\n\
+                           hint: credentials belong into the environment or into [store.options]";
+            return Err(ShardError::Location { location, message: message.to_owned() });
+        }
         if url.scheme() == "file" {
             let path = url.to_file_path().map_err(|()| refused("expected file:///path, got a host in it".to_owned()))?;
             return Ok(Self::folder(&path));
@@ -168,6 +191,9 @@ mod tests {
         assert!(message("s3://bucket/x", &with(&[("aws_endpiont", "x")])).contains("aws_endpiont"));
         let slow = StoreConfig { retry_timeout_s: 0, ..with(&[]) };
         assert!(message("s3://bucket/x", &slow).contains("got 0"));
+        let secret = message("s3://me:hush@bucket/x", &with(&[]));
+        assert!(secret.contains("hint:") && !secret.contains("hush"), "{secret}");
+        assert!(!format!("{:?}", with(&[("aws_secret_access_key", "hush")])).contains("hush"));
     }
 
     #[test]

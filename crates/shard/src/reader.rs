@@ -18,6 +18,7 @@ use crate::error::ShardError;
 use crate::footer;
 use crate::manifest::{FileEntry, ManifestEntry};
 use crate::schema::{SCHEMA_VERSION, Table};
+use crate::storage::blocks::Blocks;
 use crate::storage::store::{ShardFile, Store};
 use crate::tables::calibration::CalibrationRow;
 use crate::tables::camera::CameraRow;
@@ -180,11 +181,18 @@ impl ClipReader {
     ) -> Result<Rows<T>, ShardError> {
         let decode = Box::new(decode);
         let Some(entry) = self.entry.file(table) else {
-            return Ok(Rows { path: PathBuf::new(), batches: None, decode, ready: Vec::new().into_iter() });
+            return Ok(Rows { path: PathBuf::new(), batches: None, blocks: None, decode, ready: Vec::new().into_iter() });
         };
         let path = self.store.path(&entry.path);
-        let batches = open_table(self.open_file(entry)?, &path, table, entry.rows, batch_rows, columns)?;
-        Ok(Rows { path, batches: Some(batches), decode, ready: Vec::new().into_iter() })
+        let file = self.open_file(entry)?;
+        let blocks = file.blocks();
+        let batches = open_table(file, &path, table, entry.rows, batch_rows, columns);
+        let batches = batches.map_err(|error| store_failure(blocks.as_ref(), &path).unwrap_or(error))?;
+        // Many clips may be open at once and wait for their turn; a label table is read at once.
+        if let Some(blocks) = blocks.as_ref().filter(|_| batch_rows == FRAME_BATCH_ROWS) {
+            blocks.forget();
+        }
+        Ok(Rows { path, batches: Some(batches), blocks, decode, ready: Vec::new().into_iter() })
     }
 
     fn open_file(&self, entry: &FileEntry) -> Result<ShardFile, ShardError> {
@@ -254,6 +262,12 @@ fn check_columns(found: &Schema, path: &Path, table: Table) -> Result<(), ShardE
     Ok(())
 }
 
+/// The store's own error, if that is why the Parquet library failed: a store that is away is no damaged file.
+fn store_failure(blocks: Option<&Blocks>, path: &Path) -> Option<ShardError> {
+    let source = Box::new(blocks?.take_failure()?);
+    Some(ShardError::Store { action: "read", path: path.to_owned(), source })
+}
+
 /// Turns a batch into rows.
 type Decode<T> = Box<dyn Fn(&Batch<'_>) -> Result<Vec<T>, ShardError> + Send>;
 
@@ -261,6 +275,7 @@ type Decode<T> = Box<dyn Fn(&Batch<'_>) -> Result<Vec<T>, ShardError> + Send>;
 pub struct Rows<T> {
     path: PathBuf,
     batches: Option<ParquetRecordBatchReader>,
+    blocks: Option<Blocks>,
     decode: Decode<T>,
     ready: std::vec::IntoIter<T>,
 }
@@ -270,7 +285,10 @@ impl<T> Rows<T> {
     fn refill(&mut self) -> Result<bool, ShardError> {
         let Some(batches) = self.batches.as_mut() else { return Ok(false) };
         let Some(batch) = guarded(&self.path, || batches.next())? else { return Ok(false) };
-        let batch = batch.map_err(|error| ShardError::foreign(&self.path, error.to_string()))?;
+        let batch = batch.map_err(|error| {
+            let damaged = || ShardError::foreign(&self.path, error.to_string());
+            store_failure(self.blocks.as_ref(), &self.path).unwrap_or_else(damaged)
+        })?;
         self.ready = (self.decode)(&Batch { path: &self.path, batch: &batch })?.into_iter();
         Ok(true)
     }

@@ -18,16 +18,22 @@
 //! A zombie uploads names that differ or bytes that do not; it cannot change an object that an entry names into something else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::build_entry;
 use crate::dataset::{Dataset, entry_name};
 use crate::error::ShardError;
 use crate::layout;
-use crate::manifest::{FileEntry, SealInfo, SealOutcome};
+use crate::manifest::{FileEntry, ManifestEntry, SealInfo, SealOutcome};
 use crate::storage::TempFile;
 use crate::storage::remote::Remote;
 use crate::table_file::Finished;
 use crate::writer::ClipKey;
+
+/// How often a creation that met another one is tried again.
+const CREATE_ATTEMPTS: u32 = 5;
+/// Pause after the first of them; each is longer by as much.
+const CREATE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Seals closed files. See the module.
 pub(super) fn seal(
@@ -51,11 +57,8 @@ pub(super) fn seal(
     let name = entry_name(&key.vehicle, key.clip, key.revision)?;
     let path = dataset.store().path(&name);
     let json = entry.to_json().map_err(|error| ShardError::foreign(&path, format!("cannot be written as JSON: {error}")))?;
-    if remote.create(&name, json).map_err(dataset.store().failed("create", &name))? {
+    let Some(theirs) = create_entry(dataset, remote, key, &name, &json)? else {
         return Ok(SealOutcome::Sealed(Box::new(entry)));
-    }
-    let Some(theirs) = dataset.entry(&key.vehicle, key.clip, key.revision)? else {
-        return Err(ShardError::foreign(&path, "expected the entry that was said to be there, got none"));
     };
     for file in entry.files.iter().filter(|file| theirs.files.iter().all(|other| other.path != file.path)) {
         if let Err(error) = remote.remove(&file.path) {
@@ -63,6 +66,40 @@ pub(super) fn seal(
         }
     }
     Ok(SealOutcome::AlreadySealed(Box::new(theirs)))
+}
+
+/// Creates the entry if there is none; returns the one that is there otherwise.
+///
+/// Two things are decided by looking. S3 answers one of two creations that meet with a conflict before it knows whether the other will succeed: then
+/// there may be no entry, and it is tried again. And an answer may have been lost, as after a timeout: then the entry may be there, ours or theirs.
+fn create_entry(
+    dataset: &Dataset,
+    remote: &Remote,
+    key: &ClipKey,
+    name: &str,
+    json: &[u8],
+) -> Result<Option<ManifestEntry>, ShardError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let error = match remote.create(name, json.to_vec()) {
+            Ok(true) => return Ok(None),
+            Ok(false) => None,
+            Err(error) => Some(dataset.store().failed("create", name)(error)),
+        };
+        match (dataset.entry(&key.vehicle, key.clip, key.revision), error) {
+            (Ok(Some(entry)), _) => return Ok(Some(entry)),
+            (_, Some(error)) => return Err(error),
+            (found, None) if attempt == CREATE_ATTEMPTS => {
+                found?;
+                return Err(ShardError::foreign(
+                    &dataset.store().path(name),
+                    "expected the entry that was said to be there, got none",
+                ));
+            }
+            (_, None) => std::thread::sleep(CREATE_PAUSE * attempt),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Calls may come from any thread, also from one that drives futures: each runs on a small runtime of its own, and the caller waits.
 
 use std::future::Future;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt as _;
 use tokio::runtime::Runtime;
 
-use crate::error::ShardError;
+use crate::error::{ShardError, is_bucket_missing};
 
 /// Threads of the runtime. They only move bytes; requests in flight are bounded where they are made.
 const THREADS: usize = 2;
@@ -207,7 +207,7 @@ impl Remote {
 async fn read_small(store: &dyn ObjectStore, path: &ObjectPath, most_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
     let found = match store.get(path).await {
         Ok(found) => found,
-        Err(Error::NotFound { .. }) => return Ok(None),
+        Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     if found.meta.size > most_bytes {
@@ -224,30 +224,7 @@ async fn next_part(file: &mut tokio::fs::File) -> io::Result<Vec<u8>> {
     Ok(part)
 }
 
-/// An object that is read from some place on, a piece at a time.
-pub(crate) struct RemoteRead {
-    pub(crate) remote: Arc<Remote>,
-    pub(crate) name: String,
-    pub(crate) at: u64,
-    pub(crate) end: u64,
-    pub(crate) ready: Bytes,
-}
-
-/// What is read ahead: footers and page headers are far below, and a larger piece would be thrown away with every column that is left out.
-const READ_AHEAD_BYTES: u64 = 1 << 20;
-
-impl Read for RemoteRead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.ready.is_empty() && self.at < self.end {
-            let until = self.end.min(self.at + READ_AHEAD_BYTES.max(buffer.len() as u64));
-            self.ready = self.remote.range(&self.name, self.at..until).map_err(io::Error::other)?;
-            self.at = until;
-        }
-        let count = buffer.len().min(self.ready.len());
-        let taken = self.ready.split_to(count);
-        if let Some(space) = buffer.get_mut(..count) {
-            space.copy_from_slice(&taken);
-        }
-        Ok(count)
-    }
+/// Whether an object is simply not there. A bucket that is missing answers with the same status, and is another matter.
+fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::NotFound { .. }) && !is_bucket_missing(error)
 }

@@ -1,7 +1,7 @@
 //! One way to read a dataset, wherever it lives: names are relative to the dataset, with `/`.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::remote::{Remote, RemoteRead};
+use super::blocks::{BlockRead, Blocks};
+use super::remote::Remote;
 use crate::error::ShardError;
 use crate::storage;
 
@@ -89,7 +90,7 @@ impl Store {
     pub(crate) fn open(&self, name: &str) -> Result<ShardFile, ShardError> {
         let Some(remote) = &self.remote else { return Ok(ShardFile::Local(storage::open(&self.path(name))?)) };
         match remote.length(name).map_err(self.failed("look at", name))? {
-            Some(length) => Ok(ShardFile::Remote { remote: remote.clone(), name: name.to_owned(), length }),
+            Some(length) => Ok(ShardFile::Remote(Blocks::new(remote.clone(), name, length))),
             None => Err(ShardError::foreign(&self.path(name), "expected an object, got none")),
         }
     }
@@ -102,39 +103,60 @@ impl Store {
 }
 
 /// An open shard.
+#[derive(Debug)]
 pub(crate) enum ShardFile {
     Local(File),
-    Remote { remote: Arc<Remote>, name: String, length: u64 },
+    Remote(Blocks),
+}
+
+impl ShardFile {
+    /// The blocks of a remote shard, which know why reading failed.
+    pub(crate) fn blocks(&self) -> Option<Blocks> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote(blocks) => Some(blocks.clone()),
+        }
+    }
 }
 
 impl Length for ShardFile {
     fn len(&self) -> u64 {
         match self {
             Self::Local(file) => Length::len(file),
-            Self::Remote { length, .. } => *length,
+            Self::Remote(blocks) => blocks.length(),
         }
     }
 }
 
 impl ChunkReader for ShardFile {
-    type T = Box<dyn Read>;
+    type T = ShardRead;
 
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+    fn get_read(&self, start: u64) -> Result<ShardRead, ParquetError> {
         match self {
-            Self::Local(file) => Ok(Box::new(file.get_read(start)?)),
-            Self::Remote { remote, name, length } => {
-                let read = RemoteRead { remote: remote.clone(), name: name.clone(), at: start, end: *length, ready: Bytes::new() };
-                Ok(Box::new(read))
-            }
+            Self::Local(file) => Ok(ShardRead::Local(file.get_read(start)?)),
+            Self::Remote(blocks) => Ok(ShardRead::Remote(blocks.read_from(start))),
         }
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         match self {
             Self::Local(file) => file.get_bytes(start, length),
-            Self::Remote { remote, name, .. } => {
-                remote.range(name, start..start + length as u64).map_err(|error| ParquetError::External(Box::new(error)))
-            }
+            Self::Remote(blocks) => Ok(blocks.bytes(start, length)?),
+        }
+    }
+}
+
+/// A reader within a shard.
+pub(crate) enum ShardRead {
+    Local(BufReader<File>),
+    Remote(BlockRead),
+}
+
+impl Read for ShardRead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Local(file) => file.read(buffer),
+            Self::Remote(object) => object.read(buffer),
         }
     }
 }

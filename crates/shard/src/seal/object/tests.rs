@@ -29,6 +29,10 @@ enum Whim {
     LosesAnswers,
     /// Creates over what is there.
     IgnoresConditions,
+    /// The first creation is carried out and not answered.
+    TimesOut,
+    /// The first creation meets another that comes to nothing, and is refused without being done.
+    Conflicts,
 }
 
 #[derive(Debug)]
@@ -36,6 +40,8 @@ struct Whimsical {
     inner: Arc<InMemory>,
     whim: Whim,
     calls: AtomicUsize,
+    creates: AtomicUsize,
+    bytes_read: AtomicUsize,
 }
 
 impl fmt::Display for Whimsical {
@@ -62,7 +68,14 @@ impl ObjectStore for Whimsical {
         if self.whim == Whim::IgnoresConditions {
             options.mode = PutMode::Overwrite;
         }
+        let is_first = creates && self.creates.fetch_add(1, Ordering::SeqCst) == 0;
+        if is_first && self.whim == Whim::Conflicts {
+            return Err(Error::AlreadyExists { path: location.to_string(), source: "409".into() });
+        }
         let done = self.inner.put_opts(location, payload, options).await?;
+        if is_first && self.whim == Whim::TimesOut {
+            return Err(Error::Generic { store: "whimsical", source: "timed out".into() });
+        }
         if creates && self.whim == Whim::LosesAnswers {
             return Err(Error::AlreadyExists { path: location.to_string(), source: "412".into() });
         }
@@ -76,7 +89,12 @@ impl ObjectStore for Whimsical {
 
     async fn get_opts(&self, location: &ObjectPath, options: GetOptions) -> Result<GetResult> {
         self.call()?;
-        self.inner.get_opts(location, options).await
+        let head = options.head;
+        let found = self.inner.get_opts(location, options).await?;
+        if !head {
+            self.bytes_read.fetch_add((found.range.end - found.range.start) as usize, Ordering::SeqCst);
+        }
+        Ok(found)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<ObjectPath>>) -> BoxStream<'static, Result<ObjectPath>> {
@@ -109,9 +127,14 @@ impl Bench {
     }
 
     fn location(&self, whim: Whim) -> DatasetLocation {
-        let store = Arc::new(Whimsical { inner: self.bucket.clone(), whim, calls: AtomicUsize::new(0) });
-        let remote = Remote::new(store, ObjectPath::from("fleet/a"), self.spool.path().to_owned()).unwrap();
-        DatasetLocation { store: Store::remote("mem://bucket/fleet/a", remote) }
+        self.location_with_store(whim).0
+    }
+
+    fn location_with_store(&self, whim: Whim) -> (DatasetLocation, Arc<Whimsical>) {
+        let [calls, creates, bytes_read] = [0, 0, 0].map(AtomicUsize::new);
+        let store = Arc::new(Whimsical { inner: self.bucket.clone(), whim, calls, creates, bytes_read });
+        let remote = Remote::new(store.clone(), ObjectPath::from("fleet/a"), self.spool.path().to_owned()).unwrap();
+        (DatasetLocation { store: Store::remote("mem://bucket/fleet/a", remote) }, store)
     }
 
     fn dataset(&self, whim: Whim) -> std::result::Result<Dataset, ShardError> {
@@ -210,4 +233,66 @@ fn a_store_without_conditional_writes_is_refused() {
     let bench = Bench::new();
     let error = bench.dataset(Whim::IgnoresConditions).unwrap_err();
     assert!(matches!(error, ShardError::Unconditional { .. }), "{error}");
+}
+
+#[test]
+fn an_entry_that_timed_out_is_looked_for_and_one_that_met_another_is_tried_again() {
+    for (whim, ours) in [(Whim::TimesOut, false), (Whim::Conflicts, true)] {
+        let bench = Bench::new();
+        bench.dataset(Whim::Sound).unwrap();
+        let dataset = Dataset::open_at(&bench.location(whim)).unwrap();
+        let outcome = write(&dataset, 1000).unwrap();
+        assert_eq!(matches!(outcome, SealOutcome::Sealed(_)), ours, "{whim:?}: {outcome:?}");
+        assert_whole(&bench.dataset(Whim::Sound).unwrap(), 2);
+    }
+}
+
+/// A shard larger than what a reader keeps of it.
+fn long_clip(dataset: &Dataset) -> Vec<crate::CameraRow> {
+    let rows: Vec<_> = (0..60).map(|seed| fixtures::camera_row(seed, 500_000)).collect();
+    let mut writer = fixtures::writer(dataset, 3);
+    rows.iter().for_each(|row| writer.camera(row).unwrap());
+    for seed in 0..20 {
+        writer.lidar(&fixtures::lidar_row(seed, 40_000)).unwrap();
+    }
+    writer.seal(SealInfo::default()).unwrap();
+    rows
+}
+
+#[test]
+fn a_large_shard_is_read_in_place_in_few_requests() {
+    let bench = Bench::new();
+    let written = Dataset::open_or_create_at(&bench.location(Whim::Sound), fixtures::grid()).unwrap();
+    let images = long_clip(&written);
+    let (location, store) = bench.location_with_store(Whim::Sound);
+    let dataset = Dataset::open_at(&location).unwrap();
+    let entry = dataset.entries().unwrap().remove(0);
+    let reader = ClipReader::open(&dataset, &entry).unwrap();
+    store.calls.store(0, Ordering::SeqCst);
+    store.bytes_read.store(0, Ordering::SeqCst);
+    assert!(reader.camera().unwrap().map(std::result::Result::unwrap).eq(images), "images differ");
+    assert_eq!(reader.lidar().unwrap().map(std::result::Result::unwrap).count(), 20);
+    let (calls, read, bytes) = (store.calls.load(Ordering::SeqCst), store.bytes_read.load(Ordering::SeqCst) as u64, entry.bytes());
+    assert!(bytes > 30 << 20, "{bytes}");
+    assert!(read < bytes * 3 / 2, "{read} of {bytes} bytes were read");
+    assert!((calls as u64) < bytes >> 19, "{calls} requests for {bytes} bytes");
+}
+
+#[test]
+fn a_store_that_goes_away_while_a_shard_is_read_is_not_taken_for_a_damaged_file() {
+    let bench = Bench::new();
+    long_clip(&Dataset::open_or_create_at(&bench.location(Whim::Sound), fixtures::grid()).unwrap());
+    let mut failures = 0;
+    for dies_at in 0..30 {
+        let read = || {
+            let dataset = Dataset::open_at(&bench.location(Whim::DiesAt(dies_at)))?;
+            let entry = dataset.entries()?.remove(0);
+            ClipReader::open(&dataset, &entry)?.camera()?.collect::<std::result::Result<Vec<_>, ShardError>>()
+        };
+        if let Err(error) = read() {
+            failures += 1;
+            assert!(matches!(error, ShardError::Store { .. }), "died at {dies_at}: {error}");
+        }
+    }
+    assert!(failures > 10, "{failures}");
 }
