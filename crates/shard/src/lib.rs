@@ -21,7 +21,7 @@ mod columns;
 
 mod decode;
 
-mod footer;
+mod thrift;
 
 mod table_file;
 

@@ -15,7 +15,6 @@ use parquet::file::reader::Length;
 use crate::dataset::Dataset;
 use crate::decode::Batch;
 use crate::error::ShardError;
-use crate::footer;
 use crate::manifest::{FileEntry, ManifestEntry};
 use crate::schema::{SCHEMA_VERSION, Table};
 use crate::storage::blocks::Blocks;
@@ -26,6 +25,7 @@ use crate::tables::finding::StoredFinding;
 use crate::tables::late::LateRow;
 use crate::tables::lidar::LidarRow;
 use crate::tables::{box3, calibration, camera, ego_pose, finding, late, lidar, sample, track};
+use crate::thrift;
 
 /// What the tables of messages say about where a message stood.
 const SOURCE_COLUMNS: [&str; 3] = ["source_topic", "source_partition", "source_offset"];
@@ -181,7 +181,7 @@ impl ClipReader {
     ) -> Result<Rows<T>, ShardError> {
         let decode = Box::new(decode);
         let Some(entry) = self.entry.file(table) else {
-            return Ok(Rows { path: PathBuf::new(), batches: None, blocks: None, decode, ready: Vec::new().into_iter() });
+            return Ok(Rows { path: PathBuf::new(), batches: None, blocks: None, missing: 0, decode, ready: Vec::new().into_iter() });
         };
         let path = self.store.path(&entry.path);
         let file = self.open_file(entry)?;
@@ -192,7 +192,7 @@ impl ClipReader {
         if let Some(blocks) = blocks.as_ref().filter(|_| batch_rows == FRAME_BATCH_ROWS) {
             blocks.forget();
         }
-        Ok(Rows { path, batches: Some(batches), blocks, decode, ready: Vec::new().into_iter() })
+        Ok(Rows { path, batches: Some(batches), blocks, missing: entry.rows, decode, ready: Vec::new().into_iter() })
     }
 
     fn open_file(&self, entry: &FileEntry) -> Result<ShardFile, ShardError> {
@@ -218,11 +218,16 @@ fn open_table(
 ) -> Result<ParquetRecordBatchReader, ShardError> {
     // Hints of other arrow writers (large lists, views) are left aside: what Parquet itself says is the same for everybody.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    footer::check(&file, path)?;
+    thrift::check_footer(&file, path)?;
+    let looked_over = file.try_clone().map_err(ShardError::io("open", path))?;
     let builder = guarded(path, || ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))?;
     let builder = builder.map_err(ShardError::parquet("read the footer of", path))?;
     check_footer(&builder, path, rows)?;
     check_columns(builder.schema(), path, table)?;
+    // The headers of pages lie between the pages: in an object store it would fetch all frames of a clip to look at them.
+    if looked_over.blocks().is_none() || batch_rows != FRAME_BATCH_ROWS {
+        thrift::check_pages(&looked_over, builder.metadata(), path)?;
+    }
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     let reader = guarded(path, || builder.with_projection(mask).with_batch_size(batch_rows).build())?;
     reader.map_err(ShardError::parquet("read", path))
@@ -276,19 +281,30 @@ pub struct Rows<T> {
     path: PathBuf,
     batches: Option<ParquetRecordBatchReader>,
     blocks: Option<Blocks>,
+    /// Rows that are still to come. The footer has the right number of them or the file is not opened; where it names other row groups
+    /// than were written, fewer come, and without this nothing would tell.
+    missing: u64,
     decode: Decode<T>,
     ready: std::vec::IntoIter<T>,
 }
 
 impl<T> Rows<T> {
+    fn other_rows(&self, got: &str) -> ShardError {
+        ShardError::foreign(&self.path, format!("the file is damaged: expected as many rows as its footer says, got {got}"))
+    }
+
     /// Decodes the next batch; false at the end.
     fn refill(&mut self) -> Result<bool, ShardError> {
         let Some(batches) = self.batches.as_mut() else { return Ok(false) };
-        let Some(batch) = guarded(&self.path, || batches.next())? else { return Ok(false) };
+        let Some(batch) = guarded(&self.path, || batches.next())? else {
+            return if self.missing == 0 { Ok(false) } else { Err(self.other_rows(&format!("{} fewer", self.missing))) };
+        };
         let batch = batch.map_err(|error| {
             let damaged = || ShardError::foreign(&self.path, error.to_string());
             store_failure(self.blocks.as_ref(), &self.path).unwrap_or_else(damaged)
         })?;
+        let rows = batch.num_rows() as u64;
+        self.missing = self.missing.checked_sub(rows).ok_or_else(|| self.other_rows("more"))?;
         self.ready = (self.decode)(&Batch { path: &self.path, batch: &batch })?.into_iter();
         Ok(true)
     }

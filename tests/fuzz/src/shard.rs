@@ -22,8 +22,8 @@ use super::input::{Input, damage};
 
 /// Longest text of an error, as in `source`.
 const MAX_ERROR_BYTES: usize = 8 << 10;
-/// What reading one damaged clip may reserve. The Parquet library reserves what a page says that it has, which is up to 2 GiB, before it
-/// looks; it does not touch it, so that `-rss_limit_mb` still bounds what is used. More than that the system might refuse.
+/// What reading one damaged clip may reserve. The Parquet library reserves what a footer and a page agree on, up to 2 GiB a page, before it
+/// looks what is there; it does not touch it, so that `-rss_limit_mb` still bounds what is used.
 const CLIP_BYTES: usize = 4 << 30;
 /// What reading one entry may hold, beside [`ENTRY_MULTIPLE`].
 const ENTRY_BYTES: usize = 256 << 10;
@@ -270,7 +270,13 @@ pub fn little_entry_json() -> Vec<u8> {
     let mut entry = sealed(0).entry.clone();
     entry.files.truncate(2);
     entry.rows = [(Table::Lidar, 6)].into();
-    entry.sources = boxwright_shard::SourceRange::from_runs("ad.lidar", 3, vec![[4, 6], [8, 9]]).into_iter().collect();
+    entry.sources = vec![boxwright_shard::SourceRange {
+        topic: "ad.lidar".to_owned(),
+        partition: 3,
+        first_offset: 4,
+        last_offset: 9,
+        count: 6,
+    }];
     entry.previous = Some(boxwright_shard::PreviousEntry { clip: ClipId(6), revision: 0, sha256: "ef".to_owned() });
     entry.models = [("detector".to_owned(), "cd".to_owned())].into();
     entry.config_sha256 = "ab".to_owned();

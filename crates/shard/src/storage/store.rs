@@ -117,6 +117,14 @@ impl ShardFile {
             Self::Remote(blocks) => Some(blocks.clone()),
         }
     }
+
+    /// The same shard for a second reader.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Local(file) => Ok(Self::Local(file.try_clone()?)),
+            Self::Remote(blocks) => Ok(Self::Remote(blocks.clone())),
+        }
+    }
 }
 
 impl Length for ShardFile {
