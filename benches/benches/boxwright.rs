@@ -199,9 +199,10 @@ fn end_to_end(c: &mut Criterion) {
             let job = RunJob {
                 config: config.clone(),
                 taxonomy: taxonomy(),
-                dataset: Dataset::open_or_create(folder.path(), config.grid()).unwrap(),
+                dataset: Some(Dataset::open_or_create(folder.path(), config.grid()).unwrap()),
                 view: None,
                 progress: Arc::default(),
+                metrics: Arc::default(),
                 stop: Arc::default(),
                 stop_when_idle: None,
                 more_to_come: Arc::default(),

@@ -71,29 +71,26 @@ fn bad_messages_go_to_the_dead_letter_topic_and_good_ones_to_shards() {
         (lidar_headers(&stamp, "sensor", Some("lidar_magic")), b"\xff\xff\xff\xff wrong magic"),
     ];
     for (headers, payload) in &bad {
-        produce_raw(&broker, "ad.lidar", headers, payload);
+        produce_raw(&broker, &broker.topic("lidar"), headers, payload);
     }
     broker.produce(late.to_vec());
 
     let out = tempfile::tempdir().unwrap();
-    let dataset = out.path().to_str().unwrap();
-    let report = boxwright(&["run", "--brokers", &broker.address(), "--dataset", dataset, "--stop-when-idle", "4s", "--json"])
-        .expect_code(3)
-        .json();
+    let report = broker.run_until_idle(out.path()).expect_code(3).json();
     assert_eq!(report["dead_lettered"], bad.len(), "{report}");
     assert_eq!(rows(out.path(), "lidar"), 10, "every good sweep is stored: {report}");
-    let kept = read_topic(&broker.address(), "ad.lidar.dead-letter", bad.len());
+    let kept = read_topic(&broker, &broker.topic("lidar.dead-letter"), bad.len());
     for reason in ["missing_header", "unknown_schema", "unknown_encoding", "bad_header", "implausible_stamp", "decode_failed"] {
         assert!(kept.iter().any(|(said, _)| said == reason), "no dead letter says {reason}: {kept:?}");
     }
-    assert!(kept.iter().all(|(_, source)| source == "ad.lidar"), "where it came from is kept");
+    assert!(kept.iter().all(|(_, source)| *source == broker.topic("lidar")), "where it came from is kept");
 }
 
 /// Reason and source topic of each message.
-fn read_topic(brokers: &str, topic: &str, expected: usize) -> Vec<(String, String)> {
+fn read_topic(broker: &TestBroker, topic: &str, expected: usize) -> Vec<(String, String)> {
     let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("group.id", "reader")
+        .set("bootstrap.servers", broker.address())
+        .set("group.id", broker.group("reader"))
         .set("auto.offset.reset", "earliest")
         // The broker lets a group wait for half of it before it forms.
         .set("session.timeout.ms", "3000")
@@ -150,10 +147,7 @@ fn a_sweep_without_points_and_a_camera_without_focal_length_are_counted() {
     broker.produce(messages);
 
     let out = tempfile::tempdir().unwrap();
-    let dataset = out.path().to_str().unwrap();
-    let report = boxwright(&["run", "--brokers", &broker.address(), "--dataset", dataset, "--stop-when-idle", "4s", "--json"])
-        .expect_code(3)
-        .json();
+    let report = broker.run_until_idle(out.path()).expect_code(3).json();
     assert_eq!(report["dropped"]["empty_sweep"], 1, "{report}");
     assert_eq!(report["dead_letters"]["decode_failed"], 1, "{report}");
     assert_eq!(rows(out.path(), "lidar"), 10, "{report}");

@@ -13,10 +13,11 @@ fn both_ways(format: &str, path: &std::path::Path) {
     let path = path.to_str().unwrap();
     boxwright(&["run", "--from", format, path, "--dataset", direct.to_str().unwrap(), "--json"]).expect_code(0);
     let broker = TestBroker::start(3);
-    let address = broker.address();
-    boxwright(&["replay", format, path, "--brokers", &address, "--json"]).expect_code(0);
-    let kafka_path = kafka.to_str().unwrap();
-    boxwright(&["run", "--brokers", &address, "--dataset", kafka_path, "--stop-when-idle", "4s", "--json"]).expect_code(0);
+    let connection = broker.args("replay", "", "");
+    let mut replay = vec!["replay", format, path, "--json"];
+    replay.extend(connection.iter().map(String::as_str));
+    boxwright(&replay).expect_code(0);
+    broker.run_until_idle(&kafka).expect_code(0);
     assert_same_labels(&direct, &kafka);
 }
 
@@ -40,10 +41,7 @@ fn drive() -> Vec<OutgoingMessage> {
 fn labels_of(messages: Vec<OutgoingMessage>, partitions: i32, out: &std::path::Path) {
     let broker = TestBroker::start(partitions);
     broker.produce(messages);
-    let dataset = out.to_str().unwrap();
-    let report = boxwright(&["run", "--brokers", &broker.address(), "--dataset", dataset, "--stop-when-idle", "4s", "--json"])
-        .expect_code(0)
-        .json();
+    let report = broker.run_until_idle(out).expect_code(0).json();
     assert_eq!(report["late"], 0, "{report}");
     assert_eq!(report["forced_out_of_order"], 0, "{report}");
 }

@@ -13,7 +13,17 @@ mod bad_input_loses_nothing_else;
 
 mod nothing_lost_nothing_doubled;
 
+mod any_crash_leaves_the_same_bytes;
+
+mod torture_in_short;
+
+mod any_object_store_will_do;
+
 mod the_viewer_never_slows_storage;
+
+mod the_metrics_say_what_happened;
+
+mod a_trace_follows_each_clip;
 
 mod a_browser_shows_the_labels;
 

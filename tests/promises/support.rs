@@ -1,6 +1,10 @@
-//! A broker in the process and what tests do with it.
+//! The broker that tests speak to, and what they do with it.
+//!
+//! One and the same tests run against two brokers: the one that the environment variable `BOXWRIGHT_TEST_BROKERS` names (`tests/kafka run`
+//! sets it to a real Apache Kafka), or one in the process where it names none.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use boxwright_pipeline::Config;
@@ -8,28 +12,72 @@ use boxwright_source::OutgoingMessage;
 use boxwright_source::broker::EmbeddedBroker;
 use boxwright_source::kafka::topics::{self, TopicPlan};
 use boxwright_source::kafka::{KafkaConfig, KafkaSink};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 
-/// A broker on a free port with the project's topics.
+/// Tells the topics of the tests of one process apart, which share a broker.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A broker with the project's topics under a prefix of the test's own.
 pub(crate) struct TestBroker {
-    broker: EmbeddedBroker,
+    address: String,
+    prefix: String,
+    /// Configuration files that name the prefix.
+    files: tempfile::TempDir,
+    /// Stops at the end; none where the broker is somebody else's.
+    embedded: Option<EmbeddedBroker>,
 }
 
 impl TestBroker {
     pub(crate) fn start(partitions: i32) -> Self {
-        let test = Self { broker: EmbeddedBroker::start(([127, 0, 0, 1], 0).into(), None).unwrap() };
+        let embedded = match boxwright_tests::test_brokers() {
+            Some(_) => None,
+            None => Some(EmbeddedBroker::start(([127, 0, 0, 1], 0).into(), None).unwrap()),
+        };
+        let address = embedded.as_ref().map_or_else(|| boxwright_tests::test_brokers().unwrap(), EmbeddedBroker::address);
+        let prefix = format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let test = Self { address, prefix, files: tempfile::tempdir().unwrap(), embedded: embedded };
         let config = test.config();
         topics::create(&config, &TopicPlan { partitions, replication: 1, ..TopicPlan::for_config(&config) }).unwrap();
         test
     }
 
     pub(crate) fn address(&self) -> String {
-        self.broker.address()
+        self.address.clone()
+    }
+
+    /// The topic of a kind of sensor.
+    pub(crate) fn topic(&self, kind: &str) -> String {
+        format!("{}.{kind}", self.prefix)
+    }
+
+    /// A name that no other test uses on this broker.
+    pub(crate) fn group(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
     }
 
     pub(crate) fn config(&self) -> KafkaConfig {
         let mut config = Config::embedded().unwrap().kafka;
         config.brokers = self.address();
+        config.topic_prefix.clone_from(&self.prefix);
         config
+    }
+
+    /// The options with which the program finds broker, topics and a consumer group of this name. `toml` is more configuration: whole
+    /// tables, then lines of `[kafka]`.
+    pub(crate) fn args(&self, group: &str, toml: &str, kafka: &str) -> Vec<String> {
+        let file = self.files.path().join(format!("{group}.toml"));
+        let ours = format!("topic_prefix = \"{}\"\ngroup_id = \"{}\"\n", self.prefix, self.group(group));
+        std::fs::write(&file, format!("{toml}\n[kafka]\n{ours}{kafka}\n")).unwrap();
+        ["--config", file.to_str().unwrap(), "--brokers", &self.address].map(str::to_owned).to_vec()
+    }
+
+    /// Runs the program on this broker into a dataset until nothing comes any more.
+    pub(crate) fn run_until_idle(&self, dataset: &Path) -> boxwright_tests::Ended {
+        let connection = self.args("until-idle", "", "");
+        let mut args = vec!["run", "--dataset", dataset.to_str().unwrap(), "--stop-when-idle", "4s", "--json"];
+        args.extend(connection.iter().map(String::as_str));
+        boxwright_tests::boxwright(&args)
     }
 
     pub(crate) fn produce(&self, messages: impl IntoIterator<Item = OutgoingMessage>) {
@@ -38,6 +86,28 @@ impl TestBroker {
             sink.send(&message).unwrap();
         }
         sink.flush(Duration::from_secs(60)).unwrap();
+    }
+
+    /// Deletes the topics, so that a broker of many tests holds the messages of few.
+    fn delete_topics(&self) -> anyhow::Result<()> {
+        let config = self.config();
+        let names: Vec<String> = topics::list(&config)?.into_iter().map(|topic| topic.name).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let admin: AdminClient<DefaultClientContext> = config.admin_config()?.create()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        runtime.block_on(admin.delete_topics(&names, &AdminOptions::new()))?;
+        Ok(())
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        // What is in the process goes with it.
+        if self.embedded.is_none()
+            && let Err(error) = self.delete_topics()
+        {
+            eprintln!("the topics {}.* stay behind: {error}", self.prefix);
+        }
     }
 }
 

@@ -29,9 +29,15 @@ fn in_ci() -> bool {
 }
 
 /// A thing the test needs that this machine lacks: an error in CI, a line elsewhere.
-fn missing(what: &str, hint: &str) {
+pub fn missing(what: &str, hint: &str) {
     assert!(!in_ci(), "{what}\nhint: {hint}");
     eprintln!("left out: {what} ({hint})");
+}
+
+/// The brokers that the tests are to use instead of one in the process, where `BOXWRIGHT_TEST_BROKERS` names some.
+#[must_use]
+pub fn test_brokers() -> Option<String> {
+    std::env::var("BOXWRIGHT_TEST_BROKERS").ok().filter(|brokers| !brokers.is_empty())
 }
 
 /// The folder of real drives and vectors, if it is here.
@@ -112,10 +118,10 @@ pub fn kitti_ros2_mcap() -> Option<PathBuf> {
 /// The program as a user has it.
 #[must_use]
 pub fn program() -> PathBuf {
+    // Tests stand in a folder below the program, tools beside it.
     let here = std::env::current_exe().unwrap();
-    let program = here.parent().and_then(Path::parent).unwrap().join("boxwright");
-    assert!(program.exists(), "{} is missing\nhint: cargo test --release --workspace builds it", program.display());
-    program
+    let found = here.ancestors().skip(1).take(2).map(|folder| folder.join("boxwright")).find(|program| program.exists());
+    found.unwrap_or_else(|| panic!("no program boxwright near {}\nhint: cargo build --release --workspace", here.display()))
 }
 
 /// What a command of the program ended with.

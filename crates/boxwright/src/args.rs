@@ -32,10 +32,14 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Look at a dataset: frames, boxes and tracks in the Rerun viewer
     View(ViewArgs),
+    /// Prove that a dataset is whole: files, hashes, and every message in exactly one place
+    Verify(VerifyArgs),
     /// Make or list the Kafka topics
     Topics(TopicsArgs),
     /// Run a Kafka-compatible broker for a lab that has none
     Broker(BrokerArgs),
+    /// Ask a run with --metrics whether it is alive (for containers: exit code 0 or 1)
+    Health(HealthArgs),
     /// Print or check the configuration
     Config(ConfigArgs),
 }
@@ -76,12 +80,18 @@ pub(crate) struct RunArgs {
     /// Vehicle id of the recording; by default its file or folder name
     #[arg(long, value_name = "ID", requires = "from")]
     pub(crate) vehicle: Option<String>,
-    /// Where the shards go
-    #[arg(long, value_name = "DIR", default_value = "boxwright-data")]
-    pub(crate) dataset: PathBuf,
+    /// Where the shards go: a folder, or s3://, gs://, az:// (see [store] in the configuration)
+    #[arg(long, value_name = "DIR|URL", default_value = "boxwright-data")]
+    pub(crate) dataset: String,
     /// Show it while it happens: serve, or connect to a viewer that is open (connect=URL)
     #[arg(long, value_name = "serve|connect[=URL]", value_parser = parse_view)]
     pub(crate) view: Option<ViewMode>,
+    /// Only read, order and account: label, write and commit nothing, in a consumer group of its own
+    #[arg(long, conflicts_with = "view")]
+    pub(crate) dry_run: bool,
+    /// Tell Prometheus (/metrics) and health checks (/healthz, /readyz) at this address; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// End, sealing everything, when nothing came for so long (5s, 500ms, 2m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) stop_when_idle: Option<Duration>,
@@ -115,8 +125,8 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ViewArgs {
-    /// The dataset
-    pub(crate) dataset: PathBuf,
+    /// The dataset: a folder or a URL
+    pub(crate) dataset: String,
     /// Only this clip: its number, or vehicle/number
     #[arg(long, value_name = "ID")]
     pub(crate) clip: Option<String>,
@@ -132,6 +142,21 @@ pub(crate) struct ViewArgs {
     /// Configuration laid over the defaults (for its taxonomy)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The dataset: a folder or a URL
+    pub(crate) dataset: String,
+    /// Also hold it against the topics that it was made of: everything committed must be in it or in the dead-letter topics
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) brokers: Option<String>,
+    /// Configuration laid over the defaults (for its [kafka] and [store])
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// End with one JSON object on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -163,6 +188,16 @@ pub(crate) struct BrokerArgs {
     /// Keep topics, offsets and messages here; without it everything is in memory and gone at the end
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Address of the run's endpoint
+    #[arg(default_value = "127.0.0.1:9464")]
+    pub(crate) address: SocketAddr,
+    /// Whether it is ready: partitions assigned, dataset open, not draining
+    #[arg(long)]
+    pub(crate) ready: bool,
 }
 
 #[derive(Debug, Args)]
@@ -263,12 +298,14 @@ mod tests {
             "boxwright topics list",
             "boxwright replay kitti-raw DIR --brokers b:9092 --vehicle v --speed max",
             "boxwright replay mcap FILE --speed 1.0",
-            "boxwright run --config c.toml --brokers b:9092 --dataset d --view serve --stop-when-idle 5s --json",
+            "boxwright run --config c.toml --brokers b:9092 --dataset d --view serve --metrics 127.0.0.1:0 --stop-when-idle 5s --json",
             "boxwright run --from kitti-raw DIR",
             "boxwright run --from mcap FILE --view connect=rerun+http://127.0.0.1:9876/proxy",
             "boxwright view d --clip 12 --save f.rrd",
             "boxwright view d --serve",
+            "boxwright verify d --json",
             "boxwright config check f.toml",
+            "boxwright health 127.0.0.1:9464 --ready",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use boxwright_pipeline::Config;
+use boxwright_shard::{DatasetLocation, StoreConfig};
 use boxwright_source::Recording;
 use boxwright_source::recording::{KittiRaw, McapFile};
 
@@ -16,11 +17,15 @@ pub(crate) mod run;
 
 pub(crate) mod replay;
 
+pub(crate) mod verify;
+
 pub(crate) mod view;
 
 pub(crate) mod topics;
 
 pub(crate) mod broker;
+
+pub(crate) mod health;
 
 pub(crate) mod config;
 
@@ -34,6 +39,21 @@ pub(crate) fn load_config(file: Option<&Path>, brokers: Option<&str>) -> anyhow:
         config.kafka.brokers = brokers.to_owned();
     }
     Ok(config)
+}
+
+/// Where a dataset lives. Credentials of object stores come from the environment, under the names that their own tools use.
+pub(crate) fn locate(dataset: &str, config: &StoreConfig) -> anyhow::Result<DatasetLocation> {
+    let mut config = config.clone();
+    if config.spool_dir.as_os_str().is_empty() {
+        config.spool_dir = std::env::temp_dir();
+    }
+    let of_a_store = |name: &String| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix));
+    let ambient: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| of_a_store(name))
+        .map(|(name, value)| (name.to_lowercase(), value))
+        .collect();
+    Ok(DatasetLocation::parse(dataset, &config, &ambient)?)
 }
 
 /// Opens a recording. The vehicle's id is the given one, or the name of the file or folder.

@@ -41,8 +41,10 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Run(args) => commands::run::execute(&args),
         Command::Replay(args) => commands::replay::execute(&args),
         Command::View(args) => commands::view::execute(&args),
+        Command::Verify(args) => commands::verify::execute(&args),
         Command::Topics(args) => commands::topics::execute(&args),
         Command::Broker(args) => commands::broker::execute(&args),
+        Command::Health(args) => commands::health::execute(&args),
         Command::Config(args) => commands::config::execute(&args),
     }
 }

@@ -1,6 +1,6 @@
 //! What a person sees: progress, tables, errors. The one place of the program that prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the binary is where printing belongs, and this is its place")]
 
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,14 +9,20 @@ use std::time::Duration;
 use boxwright_pipeline::{Progress, Report};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Prints data to stdout.
+/// Prints data to stdout. A reader that has gone away (`| head`) has seen what it wanted: that is no failure.
+/// Any other failure ends the program, since what it prints is what it was asked for.
 pub(crate) fn print(text: &str) {
-    println!("{text}");
+    if let Err(error) = writeln!(std::io::stdout(), "{text}")
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        say(&format!("error: cannot write to stdout: {error}"));
+        std::process::exit(1);
+    }
 }
 
 /// Says something on stderr.
 pub(crate) fn say(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints an error with all its causes; a `hint:` stays on a line of its own.
@@ -32,10 +38,8 @@ pub(crate) fn print_error(error: &anyhow::Error) {
             }
         }
     }
-    eprintln!("error: {}", lines.join("\n  because: "));
-    for hint in hints {
-        eprintln!("{hint}");
-    }
+    say(&format!("error: {}", lines.join("\n  because: ")));
+    hints.iter().for_each(|hint| say(hint));
 }
 
 /// A progress bar that reads the run's counters from a thread of its own. Hidden where stderr is no terminal.

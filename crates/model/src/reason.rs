@@ -44,6 +44,8 @@ pub enum LateReason {
     BehindOwnSensor,
     /// Its sensor had been declared idle, and its clip was sealed without it.
     SensorWasIdle,
+    /// Its stamp is so far ahead of its own sensor that nothing confirms it: a wrong clock or unit.
+    StampAhead,
 }
 
 impl LateReason {
@@ -53,6 +55,7 @@ impl LateReason {
         match self {
             Self::BehindOwnSensor => "behind_own_sensor",
             Self::SensorWasIdle => "sensor_was_idle",
+            Self::StampAhead => "stamp_ahead",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Classes of objects: names, colours, size priors and gates, edited in `configs/taxonomy.toml` without code.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -59,9 +60,19 @@ impl Taxonomy {
         if classes.is_empty() || classes.len() > usize::from(u16::MAX) {
             return Err(TaxonomyError::Invalid(format!("expected 1 to {} classes, got {}", u16::MAX, classes.len())));
         }
-        for (index, class) in classes.iter().enumerate() {
-            if classes[..index].iter().any(|other| other.name == class.name) {
+        let mut names = BTreeSet::new();
+        for class in &classes {
+            if class.name.is_empty() {
+                return Err(TaxonomyError::Invalid("expected a name for every class, got an empty one".to_owned()));
+            }
+            if !names.insert(&class.name) {
                 return Err(TaxonomyError::Invalid(format!("class {:?} stands twice", class.name)));
+            }
+            if !(class.max_speed_mps > 0.0 && class.max_speed_mps.is_finite()) {
+                return Err(TaxonomyError::Invalid(format!(
+                    "class {:?}: expected a finite max_speed_mps above 0, got {}",
+                    class.name, class.max_speed_mps
+                )));
             }
             for axis in 0..3 {
                 let (min, prior, max) = (class.min_lwh_m[axis], class.prior_lwh_m[axis], class.max_lwh_m[axis]);
@@ -119,5 +130,16 @@ mod tests {
         let wrong = SHIPPED.replacen("prior_lwh_m = [4.5", "prior_lwh_m = [40.5", 1);
         let message = Taxonomy::from_toml(&wrong).unwrap_err().to_string();
         assert!(message.contains("40.5"), "{message}");
+    }
+
+    #[test]
+    fn a_speed_that_is_no_speed_and_a_class_without_a_name_are_refused() {
+        for speed in ["nan", "inf", "-1.0", "0"] {
+            let wrong = SHIPPED.replacen("max_speed_mps = 70.0", &format!("max_speed_mps = {speed}"), 1);
+            let message = Taxonomy::from_toml(&wrong).unwrap_err().to_string();
+            assert!(message.contains("expected a finite max_speed_mps above 0, got"), "{speed}: {message}");
+        }
+        let wrong = SHIPPED.replacen("name = \"car\"", "name = \"\"", 1);
+        assert!(Taxonomy::from_toml(&wrong).unwrap_err().to_string().contains("expected a name for every class"));
     }
 }

@@ -2,18 +2,19 @@
 //!
 //! Parsed once, resolved once, passed in. There are no globals and no environment variables.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use boxwright_label::LabelConfig;
 use boxwright_model::{ClipGrid, Taxonomy};
 use boxwright_review::ViewConfig;
-use boxwright_shard::WriterConfig;
+use boxwright_shard::{StoreConfig, WriterConfig};
 use boxwright_source::broker_config::BrokerConfig;
 use boxwright_source::kafka::KafkaConfig;
 use boxwright_timesync::matcher::MatcherConfig;
 use boxwright_timesync::motion::MotionConfig;
 use boxwright_timesync::order::OrderConfig;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
@@ -23,7 +24,7 @@ pub const DEFAULT_TOML: &str = include_str!("../../../configs/default.toml");
 pub const DEFAULT_TAXONOMY_TOML: &str = include_str!("../../../configs/taxonomy.toml");
 
 /// Tables whose keys are not ours: they are passed on as they are.
-const FREE_TABLES: [&str; 1] = ["kafka.client"];
+const FREE_TABLES: [&str; 2] = ["kafka.client", "store.options"];
 
 /// Everything a run can be told.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -45,12 +46,18 @@ pub struct Config {
     pub label: LabelConfig,
     /// Parquet shards.
     pub shard: WriterConfig,
+    /// Object stores that datasets may live in.
+    pub store: StoreConfig,
     /// Live view.
     pub view: ViewConfig,
     /// Kafka.
     pub kafka: KafkaConfig,
     /// The embedded broker.
     pub broker: BrokerConfig,
+    /// The Prometheus endpoint.
+    pub metrics: MetricsConfig,
+    /// OpenTelemetry traces.
+    pub traces: TracesConfig,
     /// Classes.
     pub taxonomy: TaxonomyConfig,
 }
@@ -63,10 +70,19 @@ pub struct RunConfig {
     pub lanes: usize,
     /// A vehicle that is silent for so long has its open clips sealed, in seconds of wall time. Only live sources can be silent.
     pub seal_after_silence_s: u64,
-    /// Vehicles one worker takes; frames of a further one end the run, because memory is bounded by it.
+    /// Vehicles one worker takes, because memory is bounded by it. Beyond, the one that has been silent for longest is forgotten; where
+    /// none is silent the run ends.
     pub max_vehicles: usize,
+    /// Mebibytes of payloads that may wait for their turn in the order, over all vehicles, before reading is held back.
+    pub buffer_mib: usize,
     /// Data-security grade written into manifest entries whose frames bring none.
     pub default_grade: String,
+}
+
+impl RunConfig {
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.buffer_mib << 20
+    }
 }
 
 /// Options of clips.
@@ -85,6 +101,55 @@ pub struct FramesConfig {
     pub world: Vec<String>,
     /// Names the ego frame may have; the first that appears in the transform tree is used.
     pub ego: Vec<String>,
+}
+
+/// Options of the Prometheus endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address that it listens on; port 0 takes a free one, `None` means no endpoint.
+    #[serde(deserialize_with = "address_or_nothing")]
+    pub listen: Option<SocketAddr>,
+}
+
+fn address_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |_| serde::de::Error::custom(format!("expected an address such as 127.0.0.1:9464, or nothing, got {text:?}"));
+    text.parse().map(Some).map_err(wrong)
+}
+
+/// Options of OpenTelemetry traces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TracesConfig {
+    /// Collector that takes OTLP over HTTP; empty means no traces.
+    pub otlp_endpoint: String,
+}
+
+impl TracesConfig {
+    /// Where spans are sent, if anywhere: the standard's path is added to an address without one.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        let endpoint = self.otlp_endpoint.trim_end_matches('/');
+        let authority = endpoint.strip_prefix("http://").unwrap_or_default();
+        match (endpoint.is_empty(), authority.contains('/')) {
+            (true, _) => None,
+            (false, true) => Some(endpoint.to_owned()),
+            (false, false) => Some(format!("{endpoint}/v1/traces")),
+        }
+    }
+
+    /// TLS is left to a collector beside the worker, which is where OpenTelemetry wants one.
+    fn check(&self) -> Result<(), String> {
+        let host = self.otlp_endpoint.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+        if self.otlp_endpoint.is_empty() || host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace)) {
+            return Ok(());
+        }
+        Err(format!("traces.otlp_endpoint: expected http://host:port of a collector, or nothing, got {:?}", self.otlp_endpoint))
+    }
 }
 
 /// Where the classes come from.
@@ -194,12 +259,17 @@ impl Config {
         if self.run.lanes > 256 {
             return wrong(format!("run.lanes: expected at most 256 threads, got {}", self.run.lanes));
         }
+        if !(16..=1 << 20).contains(&self.run.buffer_mib) {
+            return wrong(format!("run.buffer_mib: expected 16 to 1048576 MiB, got {}", self.run.buffer_mib));
+        }
         if self.run.max_vehicles == 0 {
             return wrong("run.max_vehicles: expected at least 1, got 0".to_owned());
         }
         self.label.validate().or_else(|error| wrong(error.to_string()))?;
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
+        self.traces.check().or_else(wrong)?;
         self.view.check().or_else(|error| wrong(error.to_string()))?;
+        self.store.check().or_else(|error| wrong(error.to_string()))?;
         if self.frames.ego.is_empty() || self.frames.world.is_empty() {
             return wrong("frames.ego and frames.world: expected at least one name each, got none".to_owned());
         }
@@ -245,6 +315,10 @@ fn overlay(base: &mut Table, user: Table, prefix: &str, name: &str) -> Result<()
     for (key, value) in user {
         let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         let free = FREE_TABLES.contains(&prefix);
+        if value.as_float().is_some_and(|number| !number.is_finite()) {
+            let message = format!("{path}: expected a finite number, got {value:?}");
+            return Err(ConfigError::Value { path: name.to_owned(), message });
+        }
         match (base.get_mut(&key), value) {
             (Some(Value::Table(inner)), Value::Table(table)) => overlay(inner, table, &path, name)?,
             (Some(Value::Float(slot)), Value::Integer(number)) => *slot = number as f64,
@@ -292,3 +366,6 @@ fn collect_keys(table: &Table, prefix: &str, key: &str, out: &mut Vec<(f64, Stri
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod properties;

@@ -14,6 +14,7 @@ use boxwright_source::{Record, Rejected, wire};
 
 use crate::clip::{ClipBuilder, ClipCounts, ClipOutput, ClipSettings, unplaced_sensor};
 use crate::config::Config;
+use crate::metrics::{Metrics, Stage};
 use crate::report::Progress;
 use crate::rig::{Rig, SensorCalibration};
 use crate::run::PipelineError;
@@ -40,6 +41,8 @@ pub(crate) enum LaneCommand {
     Close { vehicle: Arc<str>, clip: ClipId, info: Box<SealInfo> },
     /// The vehicle went to another worker.
     Abandon { vehicle: Arc<str> },
+    /// The clip has its entry already.
+    AbandonClip { vehicle: Arc<str>, clip: ClipId },
 }
 
 /// What a lane tells the run thread.
@@ -78,6 +81,7 @@ pub(crate) struct LaneContext {
     pub(crate) dataset: Dataset,
     pub(crate) live: Option<LiveLane>,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) reports: SyncSender<LaneReport>,
 }
 
@@ -90,6 +94,7 @@ pub(crate) fn start(index: usize, context: LaneContext) -> Result<Lane, Pipeline
         context.config.grid(),
         context.config.shard.clone(),
         context.settings.taxonomy.clone(),
+        context.metrics.clone(),
     );
     let reports = context.reports.clone();
     let writer = spawn(format!("writer-{index}"), move || writer.run(&work, &reports))?;
@@ -125,6 +130,8 @@ struct OpenClip {
     /// [`MAX_HELD_LATE`].
     late_rows: Vec<(Box<Record>, LateReason)>,
     dead_lettered: u64,
+    /// Messages that were decoded and used, by kind.
+    used: BTreeMap<String, u64>,
 }
 
 impl OpenClip {
@@ -186,13 +193,23 @@ impl LaneState {
                 self.vehicles.remove(&vehicle);
                 self.write(WriteJob::Abandon(vehicle))
             }
+            LaneCommand::AbandonClip { vehicle, clip } => {
+                if let Some(lane) = self.vehicles.get_mut(&vehicle) {
+                    lane.clips.remove(&clip);
+                }
+                self.write(WriteJob::AbandonClip((vehicle, clip)))
+            }
         };
         done.map_err(|HungUp| None)
     }
 
     fn frame(&mut self, clip: ClipId, record: Record) -> Result<(), Option<PipelineError>> {
         let vehicle = record.header.vehicle.clone();
-        let frame = match wire::decode(&record) {
+        let metrics = self.context.metrics.clone();
+        let decoding = metrics.time(Stage::Decode);
+        let decoded = wire::decode(&record);
+        drop(decoding);
+        let frame = match decoded {
             Ok(frame) => frame,
             Err(error) => return self.reject(clip, record, "decode_failed", &error),
         };
@@ -204,11 +221,17 @@ impl LaneState {
         {
             out.push(ClipOutput::Row(Row::Findings(vec![unplaced_sensor(&record.header, &sweep.frame_id)])));
         }
+        let labelling = metrics.time_clip(Stage::Label, &vehicle, clip);
         let taken = open.builder.frame(rig, record.header.clone(), frame, &mut out);
+        drop(labelling);
         open.dropped(&out);
         self.outputs(&vehicle, clip, out).map_err(|HungUp| None)?;
         match taken {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                let (_, open) = self.clip(&vehicle, clip)?;
+                *open.used.entry(record.header.kind.as_str().to_owned()).or_default() += 1;
+                Ok(())
+            }
             Err(error) => self.reject(clip, record, "bad_transform", &error),
         }
     }
@@ -246,7 +269,14 @@ impl LaneState {
             Entry::Vacant(new) => {
                 let builder = ClipBuilder::new(&self.context.settings, vehicle.clone(), clip)
                     .map_err(|error| Some(PipelineError::Order(error.to_string())))?;
-                new.insert(OpenClip { builder, dropped: BTreeMap::new(), late: 0, late_rows: Vec::new(), dead_lettered: 0 })
+                new.insert(OpenClip {
+                    builder,
+                    dropped: BTreeMap::new(),
+                    late: 0,
+                    late_rows: Vec::new(),
+                    dead_lettered: 0,
+                    used: BTreeMap::new(),
+                })
             }
         };
         Ok((&mut lane.rig, open))
@@ -260,14 +290,17 @@ impl LaneState {
             && let Some(mut open) = clips.remove(&clip)
         {
             out.extend(open.take_late_rows().into_iter().map(ClipOutput::Row));
-            let OpenClip { builder, mut dropped, late, dead_lettered, .. } = open;
+            let OpenClip { builder, mut dropped, late, dead_lettered, used, .. } = open;
+            let labelling = self.context.metrics.time_clip(Stage::Label, &vehicle, clip);
             counts = builder.finish(rig, &mut out);
+            drop(labelling);
             for output in &out {
                 if let ClipOutput::Dropped(reason) = output {
                     *dropped.entry(reason.as_str().to_owned()).or_default() += 1;
                 }
             }
             info.counts.samples = counts.samples;
+            info.counts.used = used;
             info.counts.late = late;
             info.counts.dead_lettered = dead_lettered;
             info.counts.dropped.extend(dropped);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use boxwright_model::DropReason;
+use boxwright_model::{DropReason, LateReason};
 use serde::Serialize;
 
 /// The account of one run. Serialises to the JSON object that `--json` prints.
@@ -23,6 +23,8 @@ pub struct Report {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Frames in the late table.
     pub late: u64,
+    /// The same by reason.
+    pub late_by_reason: BTreeMap<&'static str, u64>,
     /// Messages set aside because they could not be understood.
     pub dead_lettered: u64,
     /// The same by reason.
@@ -82,6 +84,12 @@ impl Report {
         if count > 0 {
             *self.dropped.entry(reason.as_str()).or_default() += count;
         }
+    }
+
+    /// Counts one frame that went to the late table.
+    pub fn late_frame(&mut self, reason: LateReason) {
+        self.late += 1;
+        *self.late_by_reason.entry(reason.as_str()).or_default() += 1;
     }
 
     /// Counts one message that was set aside.

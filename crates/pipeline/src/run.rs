@@ -1,10 +1,11 @@
 //! The run: one thread that accounts for every message, orders it, cuts clips and commits what is durable.
 //!
 //! # Why nothing is lost or doubled
-//! 1. A message is noted in the clip that it belongs to before anything else happens to it (`Ledger`).
-//! 2. The offset committed for a partition is the lowest first offset of any clip that is not sealed yet, or the next offset where all
-//!    are sealed. So every frame of an unsealed clip is read again after a restart.
-//! 3. A frame of a clip whose manifest entry exists is skipped and counted, if the entry's offset ranges hold it; if they do not
+//! 1. A message that is read waits with its vehicle until the order has decided about it; then it is noted in the clip that keeps it
+//!    before anything else happens to it (`Ledger`).
+//! 2. The offset committed for a partition is the lowest of: the messages that wait, the first messages of the clips that are not
+//!    sealed yet, and the next message to read. So whatever is not in a sealed clip is read again after a restart.
+//! 3. A frame of a clip whose manifest entry exists is skipped and counted, if the entry's offsets hold it; if they do not
 //!    (the clip was sealed without it), the message goes to the dead-letter topic, never silently away.
 //! 4. Two workers that seal the same clip meet at the manifest entry, which only one of them can create.
 //! 5. On the first signal the run stops reading, lets complete clips finish, commits, and leaves incomplete clips to the next run: a
@@ -17,15 +18,16 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use boxwright_model::{ClipId, DropReason, Taxonomy};
+use boxwright_model::{ClipId, DropReason, SourcePosition, Taxonomy};
 use boxwright_review::LiveView;
-use boxwright_shard::{Dataset, ShardError};
+use boxwright_shard::{Dataset, ManifestEntry, ShardError};
 use boxwright_source::{PartitionId, Record, Rejected, Source, SourceError, SourceEvent};
 use boxwright_timesync::order::OrderEvent;
 
 use crate::clip::ClipSettings;
 use crate::config::{Config, ConfigError};
 use crate::lane::{self, Lane, LaneCommand, LaneContext, LaneReport, LiveLane};
+use crate::metrics::{Metrics, Stage, Started};
 use crate::report::{Progress, Report, ViewReport};
 use crate::writer::entry_of;
 use ledger::Ledger;
@@ -69,12 +71,15 @@ pub struct RunJob {
     pub config: Arc<Config>,
     /// Classes.
     pub taxonomy: Arc<Taxonomy>,
-    /// Where clips are written.
-    pub dataset: Dataset,
+    /// Where clips are written. Without one the run only reads, orders and accounts: nothing is labelled, written, set aside or
+    /// committed.
+    pub dataset: Option<Dataset>,
     /// Live viewer, if any.
     pub view: Option<Arc<LiveView>>,
     /// Counters for a progress display.
     pub progress: Arc<Progress>,
+    /// What is told of the run while it runs.
+    pub metrics: Arc<Metrics>,
     /// How the run is stopped.
     pub stop: Arc<StopSignal>,
     /// End the run, sealing everything, when nothing came for so long. It counts from the moment that partitions are assigned: joining a
@@ -102,6 +107,20 @@ pub enum PipelineError {
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// Another worker sealed a clip without messages that were in ours.
+    #[error(
+        "clip {clip} of vehicle {vehicle} was sealed by another worker without {missing} of its messages, first {first}\nhint: start this worker again: it reads them again and puts them into the dead-letter topic"
+    )]
+    SealedOtherwise {
+        /// The clip.
+        clip: ClipId,
+        /// Its vehicle.
+        vehicle: Arc<str>,
+        /// How many messages of ours the entry lacks.
+        missing: u64,
+        /// The first of them.
+        first: SourcePosition,
+    },
     /// A lane ended without saying why.
     #[error("a worker thread ended unexpectedly\nhint: this is a defect; the log has its panic message")]
     LaneLost,
@@ -124,7 +143,9 @@ pub enum PipelineError {
 pub fn run(source: &mut dyn Source, job: RunJob) -> Result<Report, PipelineError> {
     let mut run = Run::start(source, job)?;
     while !run.is_over() {
+        run.tell_metrics();
         run.collect_reports()?;
+        run.drop_superseded()?;
         match run.source.next_event(POLL)? {
             Some(event) => run.event(event)?,
             None => run.idle()?,
@@ -142,6 +163,8 @@ struct Run<'a> {
     vehicles: BTreeMap<Arc<str>, Vehicle>,
     /// Partitions by the number that [`Vehicle`] knows them by.
     partitions: Vec<PartitionId>,
+    /// Clips that were sealed for an earlier owner of their partitions while the lane holds some of their messages again.
+    superseded: Vec<(Arc<str>, ClipId)>,
     /// Partitions that are not read at the moment.
     held_back: BTreeSet<u32>,
     ledger: Ledger,
@@ -162,15 +185,22 @@ impl<'a> Run<'a> {
             taxonomy: job.taxonomy.clone(),
             scenes: job.view.is_some(),
         });
-        let context = LaneContext {
+        let context = job.dataset.clone().map(|dataset| LaneContext {
             config: job.config.clone(),
             settings,
-            dataset: job.dataset.clone(),
+            dataset,
             live: job.view.clone().map(|view| LiveLane { view, next_index: Arc::new(AtomicI64::new(0)) }),
             progress: job.progress.clone(),
+            metrics: job.metrics.clone(),
             reports: report_sender,
+        });
+        let lanes = match context {
+            Some(context) => {
+                (0..lane_count(&job.config)).map(|index| lane::start(index, context.clone())).collect::<Result<_, _>>()?
+            }
+            None => Vec::new(),
         };
-        let lanes = (0..lane_count(&job.config)).map(|index| lane::start(index, context.clone())).collect::<Result<_, _>>()?;
+        job.metrics.set_dataset_writable(true);
         let now = Instant::now();
         Ok(Self {
             source,
@@ -179,6 +209,7 @@ impl<'a> Run<'a> {
             reports,
             vehicles: BTreeMap::new(),
             partitions: Vec::new(),
+            superseded: Vec::new(),
             held_back: BTreeSet::new(),
             ledger: Ledger::default(),
             report: Report::default(),
@@ -191,6 +222,17 @@ impl<'a> Run<'a> {
 
     fn is_over(&self) -> bool {
         self.ended || self.job.stop.is_draining()
+    }
+
+    fn tell_metrics(&self) {
+        let metrics = &self.job.metrics;
+        if metrics.turned() {
+            metrics.set_source(self.source.stats());
+            metrics.set_held_bytes(self.vehicles.values().map(Vehicle::held_bytes).sum::<usize>() as u64);
+            if let Some(view) = &self.job.view {
+                metrics.set_viewer(view.stats());
+            }
+        }
     }
 
     fn event(&mut self, event: SourceEvent) -> Result<(), PipelineError> {
@@ -214,12 +256,15 @@ impl<'a> Run<'a> {
         self.report.frames += 1;
         *self.report.frames_by_kind.entry(record.header.kind.as_str()).or_default() += 1;
         Progress::add(&self.job.progress.frames, 1);
+        self.job.metrics.frame_read(&record.header, record.payload.len());
         let name = record.header.vehicle.clone();
         self.ensure_vehicle(&name, &record)?;
         let partition = self.partition_of(&record);
         let Some(vehicle) = self.vehicles.get_mut(&name) else { return Ok(()) };
         let mut out = Vec::new();
-        vehicle.push(partition, record, &mut self.ledger, &mut out);
+        let ordering = self.job.metrics.time(Stage::Order);
+        vehicle.push(partition, record, &mut out);
+        drop(ordering);
         self.ordered(&name, out)?;
         self.hold_back_leaders()
     }
@@ -228,14 +273,8 @@ impl<'a> Run<'a> {
         if self.vehicles.contains_key(name) {
             return Ok(());
         }
-        let limit = self.job.config.run.max_vehicles;
-        if self.vehicles.len() >= limit {
-            return Err(PipelineError::TooManyVehicles { limit, vehicle: name.clone() });
-        }
-        // Labels of a later revision do not change what was consumed: revision 0 tells what is sealed.
-        let entries = self.job.dataset.entries()?.into_iter();
-        let sealed = entries.filter(|entry| entry.vehicle == *name && entry.revision == 0).collect();
-        let mut vehicle = Vehicle::new(&self.job.config, name.clone(), sealed);
+        self.make_room_for_vehicle(name)?;
+        let mut vehicle = Vehicle::new(&self.job.config, name.clone(), self.sealed_clips(name)?);
         // By contract a vehicle's messages are in the partitions of one number; those may still bring frames that must be waited for.
         // What comes in one sequence is one partition to the order, whatever its topic.
         for (number, partition) in self.partitions.iter().enumerate() {
@@ -247,6 +286,37 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// What is sealed of a vehicle. Labels of a later revision do not change what was consumed.
+    fn sealed_clips(&self, vehicle: &str) -> Result<BTreeSet<ClipId>, PipelineError> {
+        self.job.dataset.as_ref().map_or_else(|| Ok(BTreeSet::new()), |dataset| Ok(dataset.sealed_clips(vehicle)?))
+    }
+
+    /// Forgets the vehicle that has been silent for longest and holds nothing, where there are as many as memory is planned for. It is
+    /// known anew when it comes back.
+    fn make_room_for_vehicle(&mut self, newcomer: &Arc<str>) -> Result<(), PipelineError> {
+        let limit = self.job.config.run.max_vehicles;
+        if self.vehicles.len() < limit {
+            return Ok(());
+        }
+        let idle = self.vehicles.iter().filter_map(|(name, vehicle)| Some((vehicle.idle_for()?, name.clone())));
+        match idle.max_by_key(|(silent_for, _)| *silent_for) {
+            Some((silent_for, name)) => {
+                tracing::info!(vehicle = &*name, silent_for_s = silent_for.as_secs(), "forgetting a silent vehicle to make room");
+                self.forget_vehicle(&name)
+            }
+            None => Err(PipelineError::TooManyVehicles { limit, vehicle: newcomer.clone() }),
+        }
+    }
+
+    fn forget_vehicle(&mut self, name: &Arc<str>) -> Result<(), PipelineError> {
+        if let Some(vehicle) = self.vehicles.remove(name) {
+            self.report.forced_out_of_order += vehicle.forced();
+        }
+        self.ledger.forget_vehicle(name);
+        self.job.metrics.vehicle_gone(name);
+        self.send(name, LaneCommand::Abandon { vehicle: name.clone() })
+    }
+
     /// The partition of a record as the order knows it.
     fn partition_of(&mut self, record: &Record) -> u32 {
         let position = &record.header.position;
@@ -256,7 +326,12 @@ impl<'a> Run<'a> {
     /// A vehicle whose buffer is filling up waits for some partitions; those that have run ahead of them are not read meanwhile, so that
     /// the buffer's bound never decides the order.
     fn hold_back_leaders(&mut self) -> Result<(), PipelineError> {
-        let crowded: Vec<&Vehicle> = self.vehicles.values().filter(|vehicle| vehicle.is_crowded()).collect();
+        // Half of the budget begins to be spared, so that the other half can take what is under way when reading stops.
+        let share_bytes = self.job.config.run.buffer_bytes() / 2 / self.vehicles.len().max(1);
+        let held_bytes: usize = self.vehicles.values().map(Vehicle::held_bytes).sum();
+        let is_short = held_bytes > self.job.config.run.buffer_bytes() / 2;
+        let is_crowded = |vehicle: &&Vehicle| vehicle.is_crowded() || is_short && vehicle.held_bytes() > share_bytes;
+        let crowded: Vec<&Vehicle> = self.vehicles.values().filter(is_crowded).collect();
         let waited_for: BTreeSet<u32> = crowded.iter().flat_map(|vehicle| vehicle.waiting_for()).collect();
         let held: BTreeSet<u32> =
             crowded.iter().flat_map(|vehicle| vehicle.partitions()).filter(|number| !waited_for.contains(number)).collect();
@@ -281,41 +356,65 @@ impl<'a> Run<'a> {
     /// Does what the order machine of a vehicle has decided.
     fn ordered(&mut self, name: &Arc<str>, events: Vec<OrderEvent>) -> Result<(), PipelineError> {
         for event in events {
-            let Some(vehicle) = self.vehicles.get_mut(name) else { return Ok(()) };
             match event {
                 OrderEvent::Frame { token, clip } => {
-                    let Some(record) = vehicle.take(token) else { continue };
-                    match vehicle.sealed(clip) {
-                        Some(entry) if vehicle::covers(entry, &record) => self.report.drop_frame(DropReason::AlreadySealed),
-                        Some(_) => self.set_aside(record, clip)?,
-                        None if vehicle.is_closed(clip) => self.set_aside(record, clip)?,
-                        None => self.send(name, LaneCommand::Frame { clip, record: Box::new(record) })?,
+                    if let Some(record) = self.keep(name, token, clip, true)? {
+                        self.send(name, LaneCommand::Frame { clip, record: Box::new(record) })?;
                     }
                 }
                 OrderEvent::Late { token, reason, store_in, .. } => {
-                    let Some(record) = vehicle.take(token) else { continue };
-                    match vehicle.sealed(store_in) {
-                        Some(entry) if vehicle::covers(entry, &record) => self.report.drop_frame(DropReason::AlreadySealed),
-                        Some(_) => self.set_aside(record, store_in)?,
-                        None if vehicle.is_closed(store_in) => self.set_aside(record, store_in)?,
-                        None => {
-                            self.report.late += 1;
-                            self.send(name, LaneCommand::Late { store_in, record: Box::new(record), reason })?;
-                        }
+                    if let Some(record) = self.keep(name, token, store_in, false)? {
+                        self.report.late_frame(reason);
+                        self.job.metrics.frame_late(reason);
+                        self.send(name, LaneCommand::Late { store_in, record: Box::new(record), reason })?;
                     }
                 }
-                OrderEvent::Duplicate { token } => {
-                    vehicle.duplicate(token);
-                    self.report.drop_frame(DropReason::Duplicate);
+                OrderEvent::Duplicate { token, count_in } => {
+                    if self.keep(name, token, count_in, false)?.is_some() {
+                        if let Some(vehicle) = self.vehicles.get_mut(name) {
+                            vehicle.count_duplicate(count_in);
+                        }
+                        self.drop_frame(DropReason::Duplicate);
+                    }
                 }
                 OrderEvent::Close { clip, idle } => {
+                    let Some(vehicle) = self.vehicles.get_mut(name) else { return Ok(()) };
                     if let Some(info) = vehicle.close(clip, &idle, &self.ledger, &self.job) {
+                        self.job.metrics.clip_closed(name, clip);
                         self.send(name, LaneCommand::Close { vehicle: name.clone(), clip, info: Box::new(info) })?;
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes a message out of those that wait and notes it in its clip. `None` where the clip takes no more: then the message was in it
+    /// before, or is set aside.
+    fn keep(&mut self, name: &Arc<str>, token: u64, clip: ClipId, is_in_time: bool) -> Result<Option<Record>, PipelineError> {
+        let Some(vehicle) = self.vehicles.get_mut(name) else { return Ok(None) };
+        let Some(record) = vehicle.take(token) else { return Ok(None) };
+        if !vehicle.is_shut(clip) {
+            vehicle.note(&mut self.ledger, clip, &record.header, is_in_time);
+            self.job.metrics.clip_message(name, clip, record.payload.len(), record.trace_parent.as_deref());
+            return Ok(Some(record));
+        }
+        let was_read_before = match &self.job.dataset {
+            Some(dataset) => vehicle.was_read_before(clip, &record, dataset)?,
+            None => false,
+        };
+        if was_read_before {
+            self.ledger.pass(&record.header.position);
+            self.drop_frame(DropReason::AlreadySealed);
+        } else {
+            self.set_aside(record, clip)?;
+        }
+        Ok(None)
+    }
+
+    fn drop_frame(&mut self, reason: DropReason) {
+        self.report.drop_frame(reason);
+        self.job.metrics.frame_dropped(reason);
     }
 
     /// A frame of a clip that was sealed without it.
@@ -325,13 +424,17 @@ impl<'a> Run<'a> {
     }
 
     fn rejected(&mut self, rejected: &Rejected) -> Result<(), PipelineError> {
-        self.source.dead_letter(rejected)?;
+        if !self.is_dry() {
+            self.source.dead_letter(rejected)?;
+        }
         self.ledger.pass(&rejected.position);
         self.report.dead_letter(&rejected.reason);
+        self.job.metrics.dead_letter(&rejected.reason);
         Ok(())
     }
 
     fn assigned(&mut self, partitions: Vec<PartitionId>) -> Result<(), PipelineError> {
+        self.job.metrics.assigned(partitions.len());
         for partition in partitions {
             let number = self.partition_number(&partition.topic, partition.partition);
             for vehicle in self.vehicles.values_mut().filter(|vehicle| vehicle.reads_number(partition.partition, &self.partitions))
@@ -355,11 +458,10 @@ impl<'a> Run<'a> {
             .map(|(name, _)| name.clone())
             .collect();
         for name in gone {
-            self.vehicles.remove(&name);
-            self.ledger.forget_vehicle(&name);
-            self.send(&name, LaneCommand::Abandon { vehicle: name.clone() })?;
+            self.forget_vehicle(&name)?;
         }
         self.ledger.forget_partitions(partitions);
+        self.job.metrics.revoked(partitions.len());
         self.source.revocation_done();
         Ok(())
     }
@@ -390,7 +492,7 @@ impl<'a> Run<'a> {
         let silent: Vec<Arc<str>> =
             self.vehicles.iter().filter(|(_, vehicle)| vehicle.is_silent(silence)).map(|(name, _)| name.clone()).collect();
         for name in silent {
-            tracing::info!(vehicle = &*name, "silent for {} s: sealing its open clips", silence.as_secs());
+            tracing::info!(vehicle = &*name, silent_s = silence.as_secs(), "silent: sealing its open clips");
             self.close_vehicle(&name)?;
         }
         Ok(())
@@ -413,10 +515,17 @@ impl<'a> Run<'a> {
     /// Hands a command to the vehicle's lane. Waits while the lane is busy, which is how a slow disk slows the source; meanwhile the
     /// lanes' reports are taken, so that no lane waits for this thread.
     fn send(&mut self, vehicle: &Arc<str>, mut command: LaneCommand) -> Result<(), PipelineError> {
+        if self.is_dry() {
+            return Ok(self.discard(command));
+        }
         let lane = lane_of(vehicle, self.lanes.len());
         loop {
             match self.lanes[lane].commands.try_send(command) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    // One event may release hundreds of frames, which takes longer than a healthy loop may stand still.
+                    self.tell_metrics();
+                    return Ok(());
+                }
                 Err(TrySendError::Full(back)) => {
                     command = back;
                     self.wait_for_report(Duration::from_millis(2))?;
@@ -425,6 +534,22 @@ impl<'a> Run<'a> {
                     self.collect_reports()?;
                     return Err(PipelineError::LaneLost);
                 }
+            }
+        }
+    }
+
+    fn is_dry(&self) -> bool {
+        self.job.dataset.is_none()
+    }
+
+    /// What a run without a dataset does instead of labelling and writing.
+    fn discard(&mut self, command: LaneCommand) {
+        if let LaneCommand::Close { vehicle, clip, .. } = command {
+            self.report.clips += 1;
+            Progress::add(&self.job.progress.clips, 1);
+            self.ledger.sealed(&vehicle, clip);
+            if let Some(vehicle) = self.vehicles.get_mut(&vehicle) {
+                vehicle.discarded(clip);
             }
         }
     }
@@ -450,9 +575,11 @@ impl<'a> Run<'a> {
             LaneReport::Rejected(rejected) => {
                 self.source.dead_letter(&rejected)?;
                 self.report.dead_letter(&rejected.reason);
+                self.job.metrics.dead_letter(&rejected.reason);
             }
-            LaneReport::Dropped(reason) => self.report.drop_frame(reason),
+            LaneReport::Dropped(reason) => self.drop_frame(reason),
             LaneReport::Counted(counts) => {
+                self.job.metrics.clip_labelled(&counts);
                 self.report.samples += counts.samples;
                 self.report.partial_samples += counts.partial_samples;
                 self.report.sweeps += counts.sweeps;
@@ -462,6 +589,16 @@ impl<'a> Run<'a> {
             }
             LaneReport::Sealed { vehicle, clip, outcome } => {
                 let (entry, ours) = entry_of(&outcome);
+                self.check_nothing_is_missing(entry)?;
+                self.job.metrics.clip_sealed(entry, ours);
+                tracing::info!(
+                    vehicle = &*vehicle,
+                    clip = clip.0,
+                    messages = entry.counts.frames,
+                    bytes = entry.bytes(),
+                    ours,
+                    "clip sealed"
+                );
                 if ours {
                     self.report.clips += 1;
                     self.report.shards += entry.files.len() as u64;
@@ -471,13 +608,46 @@ impl<'a> Run<'a> {
                     self.report.clips_already_sealed += 1;
                 }
                 self.ledger.sealed(&vehicle, clip);
-                if let Some(vehicle) = self.vehicles.get_mut(&vehicle) {
-                    vehicle.seal_done(entry.clone());
+                if let Some(known) = self.vehicles.get_mut(&vehicle)
+                    && !known.seal_done(entry.clone())
+                {
+                    self.superseded.push((vehicle, clip));
                 }
             }
             LaneReport::Failed(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Not done where the report is taken: the run may be handing a message of that clip over right then.
+    fn drop_superseded(&mut self) -> Result<(), PipelineError> {
+        for (vehicle, clip) in std::mem::take(&mut self.superseded) {
+            self.send(&vehicle.clone(), LaneCommand::AbandonClip { vehicle, clip })?;
+        }
+        Ok(())
+    }
+
+    /// Whoever made the entry of a clip that we made too: all our messages must be in it before they may count as done.
+    fn check_nothing_is_missing(&self, entry: &ManifestEntry) -> Result<(), PipelineError> {
+        let ours = self.ledger.ranges(&entry.vehicle, entry.clip);
+        let mut missing = 0;
+        let mut first = None;
+        for range in ours.iter().filter(|range| !entry.sources.contains(range)) {
+            for offset in range.runs.iter().flat_map(|[first, last]| *first..=*last) {
+                if !entry.sources.iter().any(|theirs| theirs.contains(&range.topic, range.partition, offset)) {
+                    missing += 1;
+                    first.get_or_insert_with(|| SourcePosition {
+                        topic: range.topic.as_str().into(),
+                        partition: range.partition,
+                        offset,
+                    });
+                }
+            }
+        }
+        match first {
+            None => Ok(()),
+            Some(first) => Err(PipelineError::SealedOtherwise { clip: entry.clip, vehicle: entry.vehicle.clone(), missing, first }),
+        }
     }
 
     fn commit_if_due(&mut self) -> Result<(), PipelineError> {
@@ -486,16 +656,22 @@ impl<'a> Run<'a> {
 
     fn commit(&mut self) -> Result<(), PipelineError> {
         self.last_commit = Instant::now();
-        let offsets = self.ledger.uncommitted();
+        if self.is_dry() {
+            return Ok(());
+        }
+        let offsets = self.ledger.uncommitted(self.vehicles.values().flat_map(Vehicle::held_positions));
         if !offsets.is_empty() {
+            let started = Started::now();
             self.source.commit(&offsets)?;
             self.ledger.committed(&offsets);
+            self.job.metrics.committed(started);
         }
         Ok(())
     }
 
     /// Ends the run: closes what is complete, waits for every lane, commits.
     fn finish(mut self) -> Result<Report, PipelineError> {
+        self.job.metrics.draining();
         let complete: Vec<Arc<str>> = self
             .vehicles
             .iter()
@@ -508,7 +684,7 @@ impl<'a> Run<'a> {
         self.report.clips_left_open = self.vehicles.values().map(Vehicle::open_clips).sum::<usize>() as u64;
         self.join_lanes()?;
         self.commit()?;
-        self.report.forced_out_of_order = self.vehicles.values().map(Vehicle::forced).sum();
+        self.report.forced_out_of_order += self.vehicles.values().map(Vehicle::forced).sum::<u64>();
         // The lanes have ended and given their shares back, so the view is ours alone.
         if let Some(view) = self.job.view.take().and_then(Arc::into_inner) {
             let stats = view.finish(VIEW_FINISH).stats;
@@ -524,6 +700,7 @@ impl<'a> Run<'a> {
     fn join_lanes(&mut self) -> Result<(), PipelineError> {
         let threads: Vec<_> = std::mem::take(&mut self.lanes).into_iter().map(|lane| lane.thread).collect();
         while threads.iter().any(|thread| !thread.is_finished()) {
+            self.tell_metrics();
             self.wait_for_report(Duration::from_millis(10))?;
         }
         self.collect_reports()?;

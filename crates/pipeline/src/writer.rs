@@ -13,6 +13,7 @@ use boxwright_shard::{
 use boxwright_source::Record;
 
 use crate::lane::LaneReport;
+use crate::metrics::{Metrics, Stage};
 use crate::rig::SensorCalibration;
 
 /// One row (or the rows of one table) of a clip.
@@ -39,6 +40,8 @@ pub(crate) enum WriteJob {
     Seal(ClipName, Box<SealInfo>),
     /// The vehicle went to another worker: throw its open shards away.
     Abandon(Arc<str>),
+    /// The clip has its entry already: throw its open shards away.
+    AbandonClip(ClipName),
 }
 
 /// What the writer needs to know.
@@ -47,12 +50,19 @@ pub(crate) struct Writer {
     pub(crate) grid: ClipGrid,
     pub(crate) config: WriterConfig,
     pub(crate) taxonomy: Arc<Taxonomy>,
+    pub(crate) metrics: Arc<Metrics>,
     open: BTreeMap<ClipName, ClipWriter>,
 }
 
 impl Writer {
-    pub(crate) fn new(dataset: Dataset, grid: ClipGrid, config: WriterConfig, taxonomy: Arc<Taxonomy>) -> Self {
-        Self { dataset, grid, config, taxonomy, open: BTreeMap::new() }
+    pub(crate) fn new(
+        dataset: Dataset,
+        grid: ClipGrid,
+        config: WriterConfig,
+        taxonomy: Arc<Taxonomy>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { dataset, grid, config, taxonomy, metrics, open: BTreeMap::new() }
     }
 
     /// Works until the lane hangs up or a shard cannot be written. What is open then is thrown away by its `Drop`.
@@ -72,12 +82,18 @@ impl Writer {
                 self.open.retain(|(other, _), _| *other != vehicle);
                 Ok(())
             }
+            WriteJob::AbandonClip(name) => {
+                self.open.remove(&name);
+                Ok(())
+            }
             WriteJob::Seal(name, info) => {
                 let writer = match self.open.remove(&name) {
                     Some(writer) => writer,
                     None => self.create(&name)?,
                 };
+                let sealing = self.metrics.time_clip(Stage::Seal, &name.0, name.1);
                 let outcome = writer.seal(*info)?;
+                drop(sealing);
                 // The run may have ended meanwhile; the entry is durable all the same.
                 let _ = reports.send(LaneReport::Sealed { vehicle: name.0, clip: name.1, outcome: Box::new(outcome) });
                 Ok(())
@@ -91,6 +107,8 @@ impl Writer {
     }
 
     fn row(&mut self, name: ClipName, row: Row) -> Result<(), ShardError> {
+        let metrics = self.metrics.clone();
+        let _writing = metrics.time_clip(Stage::Write, &name.0, name.1);
         if !self.open.contains_key(&name) {
             let writer = self.create(&name)?;
             self.open.insert(name.clone(), writer);

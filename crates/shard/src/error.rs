@@ -23,7 +23,7 @@ pub enum ShardError {
         source: io::Error,
     },
     /// The folder is no dataset.
-    #[error("{} is not a dataset: there is no {} in it\nhint: give the folder that `--dataset` named when it was written", path.display(), crate::dataset::MARKER)]
+    #[error("{} is not a dataset: there is no {} in it\nhint: give the folder or address that `--dataset` named when it was written", path.display(), crate::dataset::MARKER)]
     NotADataset {
         /// The folder.
         path: PathBuf,
@@ -73,6 +73,32 @@ pub enum ShardError {
         stamp_ns: i64,
         /// Both sides of the comparison.
         message: String,
+    },
+    /// A text that names no place for a dataset.
+    #[error(
+        "{location}: {message}\nhint: a dataset is a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; its options stand in [store.options]"
+    )]
+    Location {
+        /// The text.
+        location: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The object store refused something, or does not answer.
+    #[error("cannot {action} {}: {}{}", path.display(), chain(source), Hint(Some(store_hint(source))))]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// The object.
+        path: PathBuf,
+        /// What the store said.
+        source: Box<object_store::Error>,
+    },
+    /// The object store creates objects over existing ones although it was told not to.
+    #[error("{} does not keep conditional writes: an object was created although there is one\nhint: exactly-once needs If-None-Match on PUT; use a store that has it, or another version of this one", path.display())]
+    Unconditional {
+        /// The object.
+        path: PathBuf,
     },
     /// An option of the writer is out of range.
     #[error("shard options: {0}")]
@@ -151,6 +177,50 @@ impl ShardError {
 
     pub(crate) fn foreign(path: &Path, message: impl Into<String>) -> Self {
         Self::Foreign { path: path.to_owned(), message: message.into() }
+    }
+}
+
+/// An error with its causes, each once: the outer ones often say no more than that something failed.
+fn chain(error: &object_store::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// Whether a store says that the bucket, and not the object, is what is missing.
+pub(crate) fn is_bucket_missing(error: &object_store::Error) -> bool {
+    let text = chain(error);
+    ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"].iter().any(|words| text.contains(words))
+}
+
+/// What to do about an error of an object store. Stores say the same in many ways; their codes are looked for in all that they say.
+fn store_hint(error: &object_store::Error) -> &'static str {
+    let text = chain(error);
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    match error {
+        _ if is_bucket_missing(error) => "the bucket does not exist: make it first, or look for a typing error in its name",
+        _ if says(&["169.254.169.254", "metadata.google.internal"]) => {
+            "no credentials were given, and this machine has none from its cloud: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or those of \
+             Google or Azure), or name them in [store.options]"
+        }
+        _ if says(&["scheme is not allowed"]) => {
+            "the endpoint is plain HTTP: set aws_allow_http = \"true\" in [store.options] if that is meant"
+        }
+        object_store::Error::NotFound { .. } => {
+            "it was removed while in use; is another program or a lifecycle rule cleaning this prefix?"
+        }
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            "look at the credentials in the environment (AWS_ACCESS_KEY_ID, …) or in [store.options], and the clock of this machine"
+        }
+        object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => "the store lacks this operation",
+        _ => "is the endpoint right and reachable? What was sealed stays sealed; the next run goes on from there",
     }
 }
 

@@ -238,13 +238,21 @@ pub(crate) fn write_all(writer: &mut ClipWriter) {
 }
 
 pub(crate) fn info() -> SealInfo {
-    let range =
-        |topic: &str, first_offset| SourceRange { topic: topic.to_owned(), partition: 3, first_offset, last_offset: 9, count: 6 };
+    let range = |topic: &str, first_offset| {
+        SourceRange::from_runs(topic, 3, vec![[first_offset, first_offset + 1], [first_offset + 3, 9]]).unwrap()
+    };
     SealInfo {
         sources: vec![range("ad.lidar", 4), range("ad.camera", 2)],
         first_stamp_ns: Some(0),
         last_stamp_ns: Some(5),
-        counts: ClipCounts { frames: 12, samples: 4, dropped: [("duplicate".to_owned(), 1)].into(), late: 1, dead_lettered: 0 },
+        counts: ClipCounts {
+            frames: 14,
+            used: [("lidar".to_owned(), 6), ("camera".to_owned(), 6)].into(),
+            samples: 4,
+            dropped: [("duplicate".to_owned(), 1)].into(),
+            late: 1,
+            dead_lettered: 0,
+        },
         idle_sensors: vec!["rear".to_owned(), "left".to_owned()],
         grade: "open".to_owned(),
         config_sha256: "ab".repeat(32),

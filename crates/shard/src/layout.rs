@@ -4,12 +4,11 @@
 //! dataset.json                                                   schema version and clip length
 //! <table>/date=YYYY-MM-DD/vehicle=<id>/<clip>.parquet            revision 0
 //! <table>/date=YYYY-MM-DD/vehicle=<id>/<clip>-r<revision>.parquet   later revisions, label tables only
+//! <table>/date=…/vehicle=<id>/<clip>.<hash>.parquet             the same in an object store, see `seal::object`
 //! manifest/vehicle=<id>/<clip>-r<revision>.json                  one entry a sealed clip and revision
 //! ```
 //! A table without a row in a clip has no file: readers that glob would otherwise open thousands of empty footers, and the entry says 0.
 //! `date` is the UTC day on which the clip starts, so that a clip is in one place though its frames may pass midnight.
-
-use std::path::PathBuf;
 
 use boxwright_model::ClipId;
 use jiff::Timestamp;
@@ -22,6 +21,9 @@ use crate::writer::ClipKey;
 
 /// Folder of the manifest.
 pub(crate) const MANIFEST: &str = "manifest";
+
+/// Characters of the hash in an object's name: 48 bits, for the few writers of one clip.
+const HASH_CHARS: usize = 12;
 
 /// Prefix of the folder of a vehicle.
 const VEHICLE: &str = "vehicle=";
@@ -61,9 +63,15 @@ pub(crate) fn shard_path(table: Table, key: &ClipKey) -> Result<String, ShardErr
     Ok(format!("{}/{}.parquet", table_folder(table, key)?, shard_stem(key)))
 }
 
-/// Folder of a vehicle's entries, relative to the dataset.
-pub(crate) fn manifest_folder(vehicle: &str) -> Result<PathBuf, ShardError> {
-    Ok(PathBuf::from(MANIFEST).join(vehicle_folder(vehicle)?))
+/// File of a table in an object store: with the beginning of its hash in the name, so that no writer can change what another has written.
+pub(crate) fn object_path(table: Table, key: &ClipKey, sha256: &str) -> Result<String, ShardError> {
+    let hash = sha256.get(..HASH_CHARS).unwrap_or(sha256);
+    Ok(format!("{}/{}.{hash}.parquet", table_folder(table, key)?, shard_stem(key)))
+}
+
+/// Folder of a vehicle's entries, relative to the dataset, with `/`.
+pub(crate) fn manifest_folder(vehicle: &str) -> Result<String, ShardError> {
+    Ok(format!("{MANIFEST}/{}", vehicle_folder(vehicle)?))
 }
 
 /// Name of an entry without its extension.
@@ -81,6 +89,7 @@ pub(crate) fn parse_entry_name(file: &str) -> Option<(ClipId, i32)> {
 /// Clip and revision of a shard's file name; `None` where it is none.
 pub(crate) fn parse_shard_name(file: &str) -> Option<(ClipId, i32)> {
     let stem = file.strip_suffix(".parquet")?;
+    let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
     let (clip, revision) = stem.rsplit_once("-r").unwrap_or((stem, "0"));
     Some((ClipId(clip.parse().ok()?), revision.parse().ok()?))
 }

@@ -17,7 +17,7 @@ use crate::schema::{SCHEMA_VERSION, Table};
 /// Largest entry that is read: 16 MiB, a thousand times what a clip needs.
 pub(crate) const MAX_ENTRY_BYTES: u64 = 16 << 20;
 
-/// A run of messages of one partition that went into a clip.
+/// The messages of one partition that went into a clip.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SourceRange {
     /// Topic.
@@ -28,18 +28,50 @@ pub struct SourceRange {
     pub first_offset: i64,
     /// Last offset, inclusive.
     pub last_offset: i64,
-    /// Messages of the clip between them; other clips may have some in between.
+    /// How many they are.
     pub count: u64,
+    /// Exactly which: runs `[first, last]` of neighbouring offsets, both inclusive, in ascending order. Other clips and other vehicles
+    /// have the offsets between them, so over all entries every offset of a partition stands in one run.
+    #[serde(default)]
+    pub runs: Vec<[i64; 2]>,
 }
 
-/// What became of the messages of a clip.
+impl SourceRange {
+    /// The messages of one partition, by their runs: ascending, without overlap. `None` where there is none.
+    #[must_use]
+    pub fn from_runs(topic: &str, partition: i32, runs: Vec<[i64; 2]>) -> Option<Self> {
+        let (first_offset, last_offset) = (runs.first()?[0], runs.last()?[1]);
+        let count = runs.iter().map(|[first, last]| last.abs_diff(*first) + 1).sum();
+        Some(Self { topic: topic.to_owned(), partition, first_offset, last_offset, count, runs })
+    }
+
+    /// Whether a message is among them.
+    #[must_use]
+    pub fn contains(&self, topic: &str, partition: i32, offset: i64) -> bool {
+        if partition != self.partition || topic != self.topic {
+            return false;
+        }
+        if self.runs.is_empty() {
+            // An entry from before runs were written.
+            return (self.first_offset..=self.last_offset).contains(&offset);
+        }
+        let after = self.runs.partition_point(|[first, _]| *first <= offset);
+        after.checked_sub(1).and_then(|index| self.runs.get(index)).is_some_and(|[_, last]| offset <= *last)
+    }
+}
+
+/// What became of the messages of a clip. Each has one end: `frames` is the sum of `used`, `late`, `dead_lettered` and the duplicates in
+/// `dropped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClipCounts {
     /// Messages of the clip, of every kind.
     pub frames: u64,
+    /// Messages that were decoded and used, by kind.
+    #[serde(default)]
+    pub used: BTreeMap<String, u64>,
     /// Samples.
     pub samples: u64,
-    /// Frames in no sample, by reason.
+    /// Frames in no sample, by reason. But for duplicates they are stored all the same, or hold nothing (empty sweeps).
     pub dropped: BTreeMap<String, u64>,
     /// Frames in the late table.
     pub late: u64,
@@ -139,7 +171,8 @@ impl ManifestEntry {
     /// Bytes of all its files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+        // An entry may come from elsewhere: its numbers need not be lengths of files.
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 
     /// The file of a table, where it has rows.

@@ -3,28 +3,32 @@
 //! Sweeps, images and late messages stream: a few rows are decoded at a time, from the row group they stand in. Files are taken as what
 //! Parquet says they are, whoever wrote them; a column that is missing or of another type is an error that names it.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::Schema;
-use boxwright_model::{Box3, Sample, StampedPose, Taxonomy, Track};
+use boxwright_model::{Box3, Sample, SourcePosition, StampedPose, Taxonomy, Track};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::reader::Length;
 
 use crate::dataset::Dataset;
 use crate::decode::Batch;
 use crate::error::ShardError;
 use crate::manifest::{FileEntry, ManifestEntry};
 use crate::schema::{SCHEMA_VERSION, Table};
-use crate::storage;
+use crate::storage::blocks::Blocks;
+use crate::storage::store::{ShardFile, Store};
 use crate::tables::calibration::CalibrationRow;
 use crate::tables::camera::CameraRow;
 use crate::tables::finding::StoredFinding;
 use crate::tables::late::LateRow;
 use crate::tables::lidar::LidarRow;
 use crate::tables::{box3, calibration, camera, ego_pose, finding, late, lidar, sample, track};
+use crate::thrift;
 
+/// What the tables of messages say about where a message stood.
+const SOURCE_COLUMNS: [&str; 3] = ["source_topic", "source_partition", "source_offset"];
 /// Rows decoded at a time where each may be megabytes.
 const FRAME_BATCH_ROWS: usize = 1;
 /// Rows decoded at a time elsewhere.
@@ -33,7 +37,7 @@ const LABEL_BATCH_ROWS: usize = 1024;
 /// Reads one clip.
 #[derive(Clone, Debug)]
 pub struct ClipReader {
-    root: PathBuf,
+    store: Store,
     entry: ManifestEntry,
 }
 
@@ -43,7 +47,7 @@ impl ClipReader {
     /// # Errors
     /// When a file is missing, cut or grown.
     pub fn open(dataset: &Dataset, entry: &ManifestEntry) -> Result<Self, ShardError> {
-        let reader = Self { root: dataset.root().to_owned(), entry: entry.clone() };
+        let reader = Self { store: dataset.store().clone(), entry: entry.clone() };
         entry.files.iter().try_for_each(|file| reader.open_file(file).map(|_| ()))?;
         Ok(reader)
     }
@@ -60,10 +64,12 @@ impl ClipReader {
     /// When a file cannot be read or was changed.
     pub fn verify(&self) -> Result<(), ShardError> {
         for file in &self.entry.files {
-            let path = self.root.join(&file.path);
-            let got = storage::sha256(&path)?.unwrap_or_default();
+            let got = self.store.digest(&file.path)?.map(|(sha256, _)| sha256).unwrap_or_default();
             if got != file.sha256 {
-                return Err(ShardError::foreign(&path, format!("expected sha256 {}, got {got}", file.sha256)));
+                return Err(ShardError::foreign(
+                    &self.store.path(&file.path),
+                    format!("expected sha256 {}, got {got}", file.sha256),
+                ));
             }
         }
         Ok(())
@@ -143,41 +149,86 @@ impl ClipReader {
         self.rows(Table::Finding, LABEL_BATCH_ROWS, finding::rows)?.collect()
     }
 
+    /// Where the messages stood that the rows of a table came from, in the order of the rows. Reads no payload.
+    ///
+    /// # Errors
+    /// When the file is not such a table.
+    pub fn source_positions(&self, table: Table) -> Result<Vec<SourcePosition>, ShardError> {
+        let positions = |batch: &Batch<'_>| {
+            let sources = batch.sources()?;
+            Ok((0..batch.rows()).map(|row| sources.get(row)).collect())
+        };
+        self.some_columns(table, LABEL_BATCH_ROWS, &SOURCE_COLUMNS, positions)?.collect()
+    }
+
     fn rows<T>(
         &self,
         table: Table,
         batch_rows: usize,
         decode: impl Fn(&Batch<'_>) -> Result<Vec<T>, ShardError> + Send + 'static,
     ) -> Result<Rows<T>, ShardError> {
-        let decode = Box::new(decode);
-        let Some(entry) = self.entry.file(table) else {
-            return Ok(Rows { path: PathBuf::new(), batches: None, decode, ready: Vec::new().into_iter() });
-        };
-        let path = self.root.join(&entry.path);
-        let batches = open_table(self.open_file(entry)?, &path, table, entry.rows, batch_rows)?;
-        Ok(Rows { path, batches: Some(batches), decode, ready: Vec::new().into_iter() })
+        let schema = table.schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        self.some_columns(table, batch_rows, &columns, decode)
     }
 
-    fn open_file(&self, entry: &FileEntry) -> Result<File, ShardError> {
-        let path = self.root.join(&entry.path);
-        let file = storage::open(&path)?;
-        match storage::length(&file, &path)? {
+    fn some_columns<T>(
+        &self,
+        table: Table,
+        batch_rows: usize,
+        columns: &[&str],
+        decode: impl Fn(&Batch<'_>) -> Result<Vec<T>, ShardError> + Send + 'static,
+    ) -> Result<Rows<T>, ShardError> {
+        let decode = Box::new(decode);
+        let Some(entry) = self.entry.file(table) else {
+            return Ok(Rows { path: PathBuf::new(), batches: None, blocks: None, missing: 0, decode, ready: Vec::new().into_iter() });
+        };
+        let path = self.store.path(&entry.path);
+        let file = self.open_file(entry)?;
+        let blocks = file.blocks();
+        let batches = open_table(file, &path, table, entry.rows, batch_rows, columns);
+        let batches = batches.map_err(|error| store_failure(blocks.as_ref(), &path).unwrap_or(error))?;
+        // Many clips may be open at once and wait for their turn; a label table is read at once.
+        if let Some(blocks) = blocks.as_ref().filter(|_| batch_rows == FRAME_BATCH_ROWS) {
+            blocks.forget();
+        }
+        Ok(Rows { path, batches: Some(batches), blocks, missing: entry.rows, decode, ready: Vec::new().into_iter() })
+    }
+
+    fn open_file(&self, entry: &FileEntry) -> Result<ShardFile, ShardError> {
+        let file = self.store.open(&entry.path)?;
+        match file.len() {
             length if length == entry.bytes => Ok(file),
-            length => Err(ShardError::foreign(&path, format!("expected {} bytes as in the manifest, got {length}", entry.bytes))),
+            length => {
+                let message = format!("expected {} bytes as in the manifest, got {length}", entry.bytes);
+                Err(ShardError::foreign(&self.store.path(&entry.path), message))
+            }
         }
     }
 }
 
 /// Checks a file against its table and starts to read it.
-fn open_table(file: File, path: &Path, table: Table, rows: u64, batch_rows: usize) -> Result<ParquetRecordBatchReader, ShardError> {
+fn open_table(
+    file: ShardFile,
+    path: &Path,
+    table: Table,
+    rows: u64,
+    batch_rows: usize,
+    columns: &[&str],
+) -> Result<ParquetRecordBatchReader, ShardError> {
     // Hints of other arrow writers (large lists, views) are left aside: what Parquet itself says is the same for everybody.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    thrift::check_footer(&file, path)?;
+    let looked_over = file.try_clone().map_err(ShardError::io("open", path))?;
     let builder = guarded(path, || ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))?;
     let builder = builder.map_err(ShardError::parquet("read the footer of", path))?;
     check_footer(&builder, path, rows)?;
     check_columns(builder.schema(), path, table)?;
-    let schema = table.schema();
-    let mask = ProjectionMask::columns(builder.parquet_schema(), schema.fields().iter().map(|field| field.name().as_str()));
+    // The headers of pages lie between the pages: in an object store it would fetch all frames of a clip to look at them.
+    if looked_over.blocks().is_none() || batch_rows != FRAME_BATCH_ROWS {
+        thrift::check_pages(&looked_over, builder.metadata(), path)?;
+    }
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     let reader = guarded(path, || builder.with_projection(mask).with_batch_size(batch_rows).build())?;
     reader.map_err(ShardError::parquet("read", path))
 }
@@ -189,7 +240,7 @@ fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T, ShardError> {
         .map_err(|_| ShardError::foreign(path, "the file is damaged: its pages contradict each other"))
 }
 
-fn check_footer(builder: &ParquetRecordBatchReaderBuilder<File>, path: &Path, rows: u64) -> Result<(), ShardError> {
+fn check_footer(builder: &ParquetRecordBatchReaderBuilder<ShardFile>, path: &Path, rows: u64) -> Result<(), ShardError> {
     let metadata = builder.metadata().file_metadata();
     if u64::try_from(metadata.num_rows()).ok() != Some(rows) {
         return Err(ShardError::foreign(path, format!("expected {rows} rows as in the manifest, got {}", metadata.num_rows())));
@@ -216,6 +267,12 @@ fn check_columns(found: &Schema, path: &Path, table: Table) -> Result<(), ShardE
     Ok(())
 }
 
+/// The store's own error, if that is why the Parquet library failed: a store that is away is no damaged file.
+fn store_failure(blocks: Option<&Blocks>, path: &Path) -> Option<ShardError> {
+    let source = Box::new(blocks?.take_failure()?);
+    Some(ShardError::Store { action: "read", path: path.to_owned(), source })
+}
+
 /// Turns a batch into rows.
 type Decode<T> = Box<dyn Fn(&Batch<'_>) -> Result<Vec<T>, ShardError> + Send>;
 
@@ -223,16 +280,31 @@ type Decode<T> = Box<dyn Fn(&Batch<'_>) -> Result<Vec<T>, ShardError> + Send>;
 pub struct Rows<T> {
     path: PathBuf,
     batches: Option<ParquetRecordBatchReader>,
+    blocks: Option<Blocks>,
+    /// Rows that are still to come. The footer has the right number of them or the file is not opened; where it names other row groups
+    /// than were written, fewer come, and without this nothing would tell.
+    missing: u64,
     decode: Decode<T>,
     ready: std::vec::IntoIter<T>,
 }
 
 impl<T> Rows<T> {
+    fn other_rows(&self, got: &str) -> ShardError {
+        ShardError::foreign(&self.path, format!("the file is damaged: expected as many rows as its footer says, got {got}"))
+    }
+
     /// Decodes the next batch; false at the end.
     fn refill(&mut self) -> Result<bool, ShardError> {
         let Some(batches) = self.batches.as_mut() else { return Ok(false) };
-        let Some(batch) = guarded(&self.path, || batches.next())? else { return Ok(false) };
-        let batch = batch.map_err(|error| ShardError::foreign(&self.path, error.to_string()))?;
+        let Some(batch) = guarded(&self.path, || batches.next())? else {
+            return if self.missing == 0 { Ok(false) } else { Err(self.other_rows(&format!("{} fewer", self.missing))) };
+        };
+        let batch = batch.map_err(|error| {
+            let damaged = || ShardError::foreign(&self.path, error.to_string());
+            store_failure(self.blocks.as_ref(), &self.path).unwrap_or_else(damaged)
+        })?;
+        let rows = batch.num_rows() as u64;
+        self.missing = self.missing.checked_sub(rows).ok_or_else(|| self.other_rows("more"))?;
         self.ready = (self.decode)(&Batch { path: &self.path, batch: &batch })?.into_iter();
         Ok(true)
     }

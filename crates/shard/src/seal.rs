@@ -21,8 +21,12 @@
 //! other people's seals. Names with a hash in them would need none either, but the loser killed before its clean-up leaves a second
 //! file of the same clip for everybody who globs.
 //!
+//! An object store has no locks; there the names differ, see [`object`].
+//!
 //! Should a file system pretend to lock, the link still lets only one entry be; the loser sees the entry appear, and says so
 //! unless it names the same bytes.
+
+mod object;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -48,7 +52,10 @@ pub(crate) fn seal(
     files: Vec<Finished<TempFile>>,
     info: SealInfo,
 ) -> Result<SealOutcome, ShardError> {
-    let folder = storage::create_folders(dataset.root(), &layout::manifest_folder(&key.vehicle)?)?;
+    if let Some(remote) = dataset.store().as_remote() {
+        return object::seal(dataset, remote, key, files, info);
+    }
+    let folder = storage::create_folders(dataset.root(), Path::new(&layout::manifest_folder(&key.vehicle)?))?;
     let _lock = Lock::acquire(&folder.join(".seal.lock"), LOCK_PATIENCE)?;
     if let Some(entry) = dataset.entry(&key.vehicle, key.clip, key.revision)? {
         storage::sync_folder(&folder)?;

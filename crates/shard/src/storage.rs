@@ -5,6 +5,10 @@
 //! "is its writer alive" is a question to the kernel, not to a clock or a process number that may be in use again, and it is answered
 //! rightly between processes of one machine and over NFSv4. A temporary file whose lock can be taken is an orphan.
 
+pub(crate) mod blocks;
+pub(crate) mod remote;
+pub(crate) mod store;
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

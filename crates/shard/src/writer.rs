@@ -261,7 +261,13 @@ impl Target {
     }
 
     fn start<R: TableRow>(&self) -> Result<TableFile<R, TempFile>, ShardError> {
-        let folder = storage::create_folders(self.dataset.root(), Path::new(&layout::table_folder(R::TABLE, &self.key)?))?;
+        let folder = match self.dataset.store().as_remote() {
+            None => storage::create_folders(self.dataset.root(), Path::new(&layout::table_folder(R::TABLE, &self.key)?))?,
+            Some(remote) => {
+                storage::create_root(remote.spool())?;
+                remote.spool().to_owned()
+            }
+        };
         let temp = TempFile::create(&folder, &layout::shard_stem(&self.key))?;
         let path = temp.path().to_owned();
         TableFile::new(temp, path, &self.key, &self.config)

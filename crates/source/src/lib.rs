@@ -4,6 +4,8 @@
 
 pub mod record;
 
+mod quoted;
+
 pub mod error;
 
 pub mod wire;
@@ -21,6 +23,6 @@ pub mod broker_config;
 
 pub use error::{RecordingError, SourceError};
 pub use record::{
-    Encoding, OutgoingMessage, PartitionId, Record, Recording, Rejected, SkippedChannel, Source, SourceEvent, parse_headers,
-    reason, topic_name,
+    Encoding, OutgoingMessage, PartitionId, PartitionStats, Record, Recording, Rejected, SkippedChannel, Source, SourceEvent,
+    SourceStats, parse_headers, reason, topic_name,
 };

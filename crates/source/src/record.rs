@@ -10,6 +10,7 @@ use boxwright_model::{FrameHeader, SensorKind, SourcePosition, StampRef};
 use bytes::Bytes;
 
 use crate::error::{RecordingError, SourceError};
+use crate::quoted::quoted;
 use crate::wire;
 
 /// How a payload is encoded: the header `encoding`.
@@ -49,10 +50,21 @@ pub struct Record {
     pub encoding: Encoding,
     /// The payload.
     pub payload: Bytes,
+    /// The header `traceparent` (W3C Trace Context) as it came: whose trace the message belongs to. Nobody but traces looks at it.
+    pub trace_parent: Option<Arc<str>>,
+}
+
+/// Longest `traceparent` that is kept: version 00 has 55 characters, and later versions may only append to it.
+const MAX_TRACE_PARENT_BYTES: usize = 128;
+
+/// The header `traceparent` of a message, where it is text of a sensible length.
+pub(crate) fn trace_parent(headers: &BTreeMap<&str, &[u8]>) -> Option<Arc<str>> {
+    let value = headers.get("traceparent").filter(|value| value.len() <= MAX_TRACE_PARENT_BYTES)?;
+    std::str::from_utf8(value).ok().map(Arc::from)
 }
 
 /// A partition of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct PartitionId {
     /// Topic name.
     pub topic: Arc<str>,
@@ -156,10 +168,11 @@ pub trait Source: Send {
     /// When the source cannot go on.
     fn next_event(&mut self, timeout: Duration) -> Result<Option<SourceEvent>, SourceError>;
 
-    /// Notes the next offset to read for each partition; durable when it returns.
+    /// Notes the next offset to read for each partition. Durable when it returns, unless the broker is away or the partitions are about
+    /// to be taken away: then it is tried again, and until it is taken a crash only makes more be read again.
     ///
     /// # Errors
-    /// When the broker does not take it.
+    /// When the broker refuses it.
     fn commit(&mut self, offsets: &[(PartitionId, i64)]) -> Result<(), SourceError>;
 
     /// Keeps a message that cannot be used where a person can look at it.
@@ -170,6 +183,11 @@ pub trait Source: Send {
 
     /// Tells that everything that had to be done before partitions go away is done.
     fn revocation_done(&mut self) {}
+
+    /// Where the source stands, for a display or metrics: cheap, without asking anybody. What a source does not know stays at its default.
+    fn stats(&self) -> SourceStats {
+        SourceStats::default()
+    }
 
     /// Messages come in one sequence whatever their topic, so that none of a topic can be waiting while another is read.
     fn is_sequential(&self) -> bool {
@@ -182,6 +200,44 @@ pub trait Source: Send {
     /// When the source refuses.
     fn hold_back(&mut self, _partitions: &BTreeSet<PartitionId>) -> Result<(), SourceError> {
         Ok(())
+    }
+}
+
+/// Where a source stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SourceStats {
+    /// Partitions that are read, by topic and number.
+    pub partitions: Vec<PartitionStats>,
+    /// Events that wait for the pipeline.
+    pub queued_events: u64,
+    /// Bytes of the messages among them.
+    pub queued_bytes: u64,
+    /// Times that partitions came or went.
+    pub rebalances: u64,
+    /// Partitions whose newest offset the broker has not acknowledged yet.
+    pub uncommitted_partitions: u64,
+    /// Offsets that were not committed because their partition had gone to somebody else.
+    pub stale_commits: u64,
+    /// Time since the broker last acknowledged a commit; none before the first.
+    pub since_commit: Option<Duration>,
+}
+
+/// Where a source stands in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PartitionStats {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Next offset that the pipeline gets; none before the first message or the end is seen.
+    pub position: Option<i64>,
+    /// Next offset to be written, as last heard from the broker (at most seconds ago).
+    pub high_watermark: Option<i64>,
+}
+
+impl PartitionStats {
+    /// Offsets that the pipeline has not got yet.
+    #[must_use]
+    pub fn lag(&self) -> Option<u64> {
+        u64::try_from(self.high_watermark?.saturating_sub(self.position?)).ok()
     }
 }
 
@@ -300,27 +356,30 @@ pub fn parse_headers(
     let schema = required(headers, "schema")?;
     let encoding_name = required(headers, "encoding")?;
     let encoding = Encoding::from_name(encoding_name)
-        .ok_or_else(|| (reason::UNKNOWN_ENCODING, format!("expected encoding protobuf or cdr, got {encoding_name:?}")))?;
+        .ok_or_else(|| (reason::UNKNOWN_ENCODING, format!("expected encoding protobuf or cdr, got {}", quoted(encoding_name))))?;
     let kind = wire::kind_of(schema, encoding).ok_or_else(|| {
-        let message =
-            format!("no decoder for schema {schema:?} with encoding {encoding_name}: expected one of {}", wire::known_schemas());
+        let message = format!(
+            "no decoder for schema {} with encoding {encoding_name}: expected one of {}",
+            quoted(schema),
+            wire::known_schemas()
+        );
         (reason::UNKNOWN_SCHEMA, message)
     })?;
     let stamp_text = required(headers, "stamp_ns")?;
     let stamp_ns = stamp_text
         .parse::<i64>()
-        .map_err(|_| (reason::BAD_HEADER, format!("stamp_ns: expected nanoseconds as an integer, got {stamp_text:?}")))?;
+        .map_err(|_| (reason::BAD_HEADER, format!("stamp_ns: expected nanoseconds as an integer, got {}", quoted(stamp_text))))?;
     if !is_plausible_stamp(stamp_ns) {
         let message =
             format!("stamp_ns: expected 0 to {MAX_PLAUSIBLE_STAMP_NS}, got {stamp_ns}\nhint: is the sender's unit nanoseconds?");
         return Err((reason::IMPLAUSIBLE_STAMP, message));
     }
     let stamp_ref = match text(headers, "stamp_ref")? {
-        Some(name) => name.parse::<StampRef>().map_err(|error| (reason::BAD_HEADER, error.to_string()))?,
+        Some(name) => name.parse::<StampRef>().map_err(|_| (reason::BAD_HEADER, unknown_stamp_ref(name)))?,
         None => StampRef::default(),
     };
     let seq = match text(headers, "seq")? {
-        Some(text) => Some(text.parse().map_err(|_| (reason::BAD_HEADER, format!("seq: expected a count, got {text:?}")))?),
+        Some(text) => Some(text.parse().map_err(|_| (reason::BAD_HEADER, format!("seq: expected a count, got {}", quoted(text))))?),
         None => None,
     };
     let vehicle = match text(headers, "vehicle")? {
@@ -330,6 +389,7 @@ pub fn parse_headers(
             .filter(|key| !key.is_empty())
             .ok_or_else(|| (reason::MISSING_HEADER, "neither the header `vehicle` nor the key names the vehicle".to_owned()))?,
     };
+    check_vehicle(vehicle)?;
     let sensor = required(headers, "sensor")?;
     if sensor.is_empty() {
         return Err((reason::BAD_HEADER, "sensor: expected a name, got nothing".to_owned()));
@@ -348,6 +408,26 @@ pub fn parse_headers(
     Ok((header, schema.into(), encoding))
 }
 
+/// Longest name of a vehicle, as it is written into a path: `%XX` for each byte that is no ASCII letter, digit, `-`, `_` or `.`.
+const MAX_VEHICLE_BYTES: usize = 200;
+
+/// A vehicle has its folder in the dataset. One that cannot have any would be read as a message like all others and end the run that
+/// wants to write it, again after each restart.
+fn check_vehicle(name: &str) -> Result<(), HeaderError> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let bytes: usize = name.as_bytes().iter().map(|byte| if plain(byte) { 1 } else { 3 }).sum();
+    if bytes > MAX_VEHICLE_BYTES || matches!(name, "." | ".." | "__HIVE_DEFAULT_PARTITION__") {
+        let message =
+            format!("vehicle: expected a name that can be a folder, of at most {MAX_VEHICLE_BYTES} bytes, got {}", quoted(name));
+        return Err((reason::BAD_HEADER, message));
+    }
+    Ok(())
+}
+
+fn unknown_stamp_ref(name: &str) -> String {
+    format!("stamp_ref: expected one of {}, got {}", StampRef::ALL.map(|(_, name)| name).join(", "), quoted(name))
+}
+
 type HeaderError = (&'static str, String);
 
 fn text<'a>(headers: &BTreeMap<&str, &'a [u8]>, name: &str) -> Result<Option<&'a str>, HeaderError> {
@@ -361,4 +441,44 @@ fn text<'a>(headers: &BTreeMap<&str, &'a [u8]>, name: &str) -> Result<Option<&'a
 
 fn required<'a>(headers: &BTreeMap<&str, &'a [u8]>, name: &str) -> Result<&'a str, HeaderError> {
     text(headers, name)?.ok_or_else(|| (reason::MISSING_HEADER, format!("expected a header `{name}`, got none")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &'static str, value: &str) -> Result<FrameHeader, (&'static str, String)> {
+        let mut headers: BTreeMap<&str, &[u8]> = BTreeMap::from([
+            ("schema", b"foxglove.PointCloud".as_slice()),
+            ("encoding", b"protobuf"),
+            ("stamp_ns", b"5"),
+            ("vehicle", b"car"),
+            ("sensor", b"top"),
+        ]);
+        headers.insert(name, value.as_bytes());
+        let position = SourcePosition { topic: "ad.lidar".into(), partition: 0, offset: 0 };
+        parse_headers(position, None, &headers).map(|(header, ..)| header)
+    }
+
+    #[test]
+    fn a_vehicle_that_cannot_have_a_folder_is_refused_before_it_can_end_a_run() {
+        for name in ["car 7", "x", &"x".repeat(200), &"車".repeat(22)] {
+            assert_eq!(&*parse("vehicle", name).unwrap().vehicle, name);
+        }
+        for name in [".", "..", "__HIVE_DEFAULT_PARTITION__", &"x".repeat(201), &"車".repeat(23), &"/".repeat(67)] {
+            let (code, text) = parse("vehicle", name).unwrap_err();
+            assert_eq!(code, reason::BAD_HEADER);
+            assert!(text.starts_with("vehicle: expected a name that can be a folder, of at most 200 bytes, got \""), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_header_is_not_repeated_in_its_error() {
+        let long = "\u{1}".repeat(1 << 20);
+        for name in ["schema", "encoding", "stamp_ns", "stamp_ref", "seq", "vehicle"] {
+            let (_, text) = parse(name, &long).unwrap_err();
+            assert!(text.len() < 2_000 && text.contains("expected"), "{name}: {} bytes", text.len());
+        }
+        assert!(parse("stamp_ref", "noon").unwrap_err().1.ends_with("sweep_end, instant, got \"noon\""));
+    }
 }

@@ -17,9 +17,10 @@
 
 use std::fmt::Display;
 
-use boxwright_model::{SensorFrame, SensorKind};
+use boxwright_model::{Pose, SensorFrame, SensorKind, space::pose_from_parts};
 use bytes::Bytes;
 
+use crate::quoted::quoted;
 use crate::record::{Encoding, Record};
 
 mod points;
@@ -86,7 +87,7 @@ pub const SCHEMAS: [Schema; 13] = [
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
     /// No decoder.
-    #[error("no decoder for schema {schema:?} with encoding {encoding}: expected one of {}", known_schemas())]
+    #[error("no decoder for schema {} with encoding {encoding}: expected one of {}", quoted(schema), known_schemas())]
     UnknownSchema {
         /// What the header says.
         schema: String,
@@ -197,7 +198,20 @@ pub fn stamp_of(schema: &str, encoding: Encoding, payload: &Bytes) -> Result<Opt
     }
 }
 
-/// Frame names as ROS 2 writes them: ROS 1 put a slash in front.
+/// Farthest that one frame is believed to be from another: a million kilometres. A chain of frames then stays finite, which shards insist on.
+const MAX_DISTANCE_M: f64 = 1e9;
+
+/// Frame names as ROS 2 writes them: ROS 1 put slashes in front.
 fn frame_name(name: &str) -> std::sync::Arc<str> {
-    name.strip_prefix('/').unwrap_or(name).into()
+    name.trim_start_matches('/').into()
+}
+
+/// A translation and a quaternion `x, y, z, w` as a pose; `what` names it where it is none.
+fn pose(what: &str, translation_m: [f64; 3], quaternion: [f64; 4]) -> Result<Pose, Fault> {
+    let is_near = translation_m.iter().all(|value| value.abs() <= MAX_DISTANCE_M);
+    pose_from_parts(translation_m, quaternion).filter(|_| is_near).ok_or_else(|| {
+        format!(
+            "{what}: expected finite numbers, at most {MAX_DISTANCE_M} m and a quaternion with length, got translation {translation_m:?}, quaternion {quaternion:?}"
+        )
+    })
 }

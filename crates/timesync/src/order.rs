@@ -28,7 +28,10 @@
 //!
 //! # One wrong stamp
 //! A step of more than [`MAX_STEP_NS`] ahead does not move its stream before the next frame of the stream agrees with it: a single
-//! absurd stamp costs no other message. Likewise a first stamp counts as wrong if the second is that far behind it.
+//! absurd stamp costs no other message. Likewise a first stamp counts as wrong if the second is that far behind it. The frame itself
+//! waits. It leaves as [`LateReason::StampAhead`] when the next frame of its stream disagrees, or when everything up to
+//! [`MAX_STEP_NS`] after its stream's newest stamp has left and the vehicle is still nowhere near it; it leaves in its turn when the
+//! next frame agrees, or when the vehicle as a whole gets there (it slept, and this stream has only one message to say).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,7 +39,7 @@ use std::sync::Arc;
 use boxwright_model::{ClipGrid, ClipId, LateReason, SensorKind};
 use serde::Deserialize;
 
-use self::partition::{Limits, Partition};
+use self::partition::{Admission, Limits, Partition, Trust};
 
 mod partition;
 
@@ -111,6 +114,9 @@ pub enum OrderEvent {
     Duplicate {
         /// The message.
         token: u64,
+        /// The clip to count it with: that of its stamp, or, where its first copy has left already, the one a late frame would be
+        /// stored with. Never one that was closed, and it will be closed.
+        count_in: ClipId,
     },
     /// No frame of this clip will come any more. Clips close in order, each between its last frame and the first of a later clip.
     Close {
@@ -143,6 +149,11 @@ impl Key {
     }
 }
 
+/// Whether a stamp is further ahead than one frame alone is believed.
+fn is_far_ahead(stamp_ns: i64, now_ns: i64) -> bool {
+    stamp_ns > now_ns.saturating_add(MAX_STEP_NS)
+}
+
 /// What makes two frames copies of each other.
 type Measurement = (i64, SensorKind, Arc<str>, Option<u64>);
 
@@ -155,6 +166,8 @@ pub struct VehicleOrder {
     partitions: BTreeMap<u32, Partition>,
     /// Frames held back, with their tokens. Bounded by `max_heavy` frames and [`SMALL_MESSAGES_PER_FRAME`] times as many small messages.
     held: BTreeMap<Key, u64>,
+    /// Frames whose stamp nothing confirms yet, by the moment until which they wait for that. They count as held.
+    suspects: BTreeMap<(i64, Key), u64>,
     /// How many of the held are lidar or camera frames.
     heavy: usize,
     /// Everything strictly below has left; never sinks.
@@ -181,6 +194,7 @@ impl VehicleOrder {
             grid,
             partitions: BTreeMap::new(),
             held: BTreeMap::new(),
+            suspects: BTreeMap::new(),
             heavy: 0,
             horizon_ns: i64::MIN,
             last: None,
@@ -207,16 +221,31 @@ impl VehicleOrder {
         let Arrival { partition, kind, sensor, stamp_ns, seq, token } = arrival;
         let admission = self.partitions.entry(partition).or_default().admit(kind, &sensor, stamp_ns, self.limits);
         let key = Key { stamp_ns, kind, sensor, seq, ordinal: admission.ordinal, partition };
+        if let Trust::Suspect { until_ns } = admission.trust {
+            self.suspect(until_ns, key, token);
+        } else {
+            if admission.trust == Trust::Confirms {
+                self.judge_stream(&key, admission.newest_ns, out);
+            }
+            self.take(key, token, &admission, out);
+        }
+        self.advance(out);
+    }
+
+    /// Takes a message whose stamp is believed.
+    fn take(&mut self, key: Key, token: u64, admission: &Admission, out: &mut Vec<OrderEvent>) {
+        let late_clip = self.storing_clip(admission.newest_ns);
         if let Some(reason) = admission.late {
-            self.give_late(&key, token, reason, admission.newest_ns, out);
-        } else if let Some(duplicate) = self.keep_one_copy(&key, token) {
-            out.push(OrderEvent::Duplicate { token: duplicate });
+            self.give_late(&key, token, reason, late_clip, out);
+        } else if let Some((duplicate, kept_is_held)) = self.keep_one_copy(&key, token) {
+            let count_in = if kept_is_held { self.grid.clip_of(key.stamp_ns) } else { late_clip };
+            self.open.insert(count_in);
+            out.push(OrderEvent::Duplicate { token: duplicate, count_in });
         } else if self.has_passed(&key) {
-            self.give_late(&key, token, LateReason::SensorWasIdle, admission.newest_ns, out);
+            self.give_late(&key, token, LateReason::SensorWasIdle, late_clip, out);
         } else {
             self.hold(key, token);
         }
-        self.advance(out);
     }
 
     /// Tells that the partition is at its end and has been silent for a while of wall time. Holds until its next message.
@@ -233,6 +262,7 @@ impl VehicleOrder {
         }
         let believed = self.newest_ns().or_else(|| self.held.keys().next_back().map(|key| key.stamp_ns));
         let Some(newest_ns) = believed else { return false };
+        self.judge_all_suspects(newest_ns, out);
         self.raise(self.grid.end_ns(self.grid.clip_of(newest_ns)));
         self.drain(out);
         true
@@ -240,6 +270,13 @@ impl VehicleOrder {
 
     /// The end of the input: everything leaves and every clip closes.
     pub fn finish(&mut self, out: &mut Vec<OrderEvent>) {
+        if let Some(newest_ns) = self.newest_ns() {
+            self.judge_all_suspects(newest_ns, out);
+        }
+        // Without any confirmed stamp there is nothing to hold the suspects against.
+        for ((_, key), token) in std::mem::take(&mut self.suspects) {
+            self.place(key, token);
+        }
         while self.give_oldest(out) {}
         while let Some(clip) = self.open.first().copied() {
             self.raise(self.grid.end_ns(clip));
@@ -250,7 +287,7 @@ impl VehicleOrder {
     /// Number of messages held back.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.held.len()
+        self.held.len() + self.suspects.len()
     }
 
     /// How many messages left before their time because too many were held. While this is 0 the order depends on stamps alone.
@@ -263,7 +300,7 @@ impl VehicleOrder {
     /// [`Self::forced`] at 0, unless the sensors of one partition are apart by more than the other half.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
-        self.heavy > self.max_heavy / 2 || self.held.len() - self.heavy > self.max_small() / 2
+        self.heavy > self.max_heavy / 2 || self.buffered() - self.heavy > self.max_small() / 2
     }
 
     /// The partitions whose next message may let frames leave, in ascending order; the others only add to what is held.
@@ -288,16 +325,87 @@ impl VehicleOrder {
         self.partitions.values().filter_map(Partition::newest_ns).max()
     }
 
-    fn give_late(&mut self, key: &Key, token: u64, reason: LateReason, newest_ns: i64, out: &mut Vec<OrderEvent>) {
-        let open_from = if self.horizon_ns == i64::MIN { newest_ns } else { self.horizon_ns };
-        let store_in = self.grid.clip_of(newest_ns.max(open_from));
+    fn give_late(&mut self, key: &Key, token: u64, reason: LateReason, store_in: ClipId, out: &mut Vec<OrderEvent>) {
         self.open.insert(store_in);
         out.push(OrderEvent::Late { token, reason, clip: self.grid.clip_of(key.stamp_ns), store_in });
     }
 
-    /// Whether the frame is a copy of another one; returns the token of the copy to give up. Of two copies in different partitions the
+    /// The clip that takes what has no place of its own, near a moment: never one that was closed.
+    fn storing_clip(&self, near_ns: i64) -> ClipId {
+        self.grid.clip_of(near_ns.max(self.horizon_ns))
+    }
+
+    /// A frame has come that settles what its stream said before without being believed: that is wrong where it is far ahead of the
+    /// stream, and right otherwise.
+    fn judge_stream(&mut self, settles: &Key, newest_ns: i64, out: &mut Vec<OrderEvent>) {
+        let of_stream = |key: &Key| (key.kind, &key.sensor, key.partition) == (settles.kind, &settles.sensor, settles.partition);
+        let store_in = self.storing_clip(newest_ns);
+        let suspects: Vec<_> = self.suspects.keys().filter(|(_, key)| of_stream(key)).cloned().collect();
+        for name in suspects {
+            self.judge(&name, newest_ns, store_in, out);
+        }
+        // A first stamp was believed before there was a second to hold it against.
+        let far_ahead = self.held.keys().rev().take_while(|key| is_far_ahead(key.stamp_ns, newest_ns));
+        let wrong: Vec<Key> = far_ahead.filter(|key| of_stream(key)).cloned().collect();
+        for key in wrong {
+            if let Some(token) = self.held.remove(&key) {
+                self.give_up(&key, token, store_in, out);
+            }
+        }
+    }
+
+    /// The vehicle has nothing more to say: whoever is far ahead of its newest confirmed stamp is wrong.
+    fn judge_all_suspects(&mut self, newest_ns: i64, out: &mut Vec<OrderEvent>) {
+        let store_in = self.storing_clip(newest_ns);
+        let all: Vec<_> = self.suspects.keys().cloned().collect();
+        for name in all {
+            self.judge(&name, newest_ns, store_in, out);
+        }
+    }
+
+    /// Judges the suspects whose time to be confirmed ends before the next frame that leaves, by the stamp of that frame: so it is the
+    /// same frame in every interleaving, and its clip is open.
+    fn judge_expired_suspects(&mut self, out: &mut Vec<OrderEvent>) {
+        while let Some(((until_ns, _), _)) = self.suspects.first_key_value()
+            && let Some((next, _)) = self.held.first_key_value()
+            && *until_ns <= next.stamp_ns
+        {
+            let (next_ns, name) = (next.stamp_ns, self.suspects.keys().next().cloned());
+            let Some(name) = name else { return };
+            self.judge(&name, next_ns, self.grid.clip_of(next_ns), out);
+        }
+    }
+
+    /// Places a suspect where event time has come near its stamp, and gives it up otherwise.
+    fn judge(&mut self, name: &(i64, Key), now_ns: i64, store_in: ClipId, out: &mut Vec<OrderEvent>) {
+        let Some(token) = self.suspects.remove(name) else { return };
+        let key = &name.1;
+        if is_far_ahead(key.stamp_ns, now_ns) {
+            self.give_up(key, token, store_in, out);
+        } else if self.has_passed(key) {
+            self.heavy -= usize::from(key.is_heavy());
+            self.give_late(key, token, LateReason::SensorWasIdle, store_in, out);
+        } else {
+            self.place(key.clone(), token);
+        }
+    }
+
+    /// Lets a held frame go whose stamp is wrong.
+    fn give_up(&mut self, key: &Key, token: u64, store_in: ClipId, out: &mut Vec<OrderEvent>) {
+        self.heavy -= usize::from(key.is_heavy());
+        self.give_late(key, token, LateReason::StampAhead, store_in, out);
+    }
+
+    /// Gives up the suspect that has waited longest. Returns whether there was one.
+    fn give_up_suspect(&mut self, out: &mut Vec<OrderEvent>) -> bool {
+        let Some(((until_ns, key), token)) = self.suspects.pop_first() else { return false };
+        self.give_up(&key, token, self.storing_clip(until_ns), out);
+        true
+    }
+
+    /// Whether the frame is a copy of another one; returns the token of the copy to give up, and whether the other is still held. Of two copies in different partitions the
     /// one in the lower partition is kept, whichever came first.
-    fn keep_one_copy(&mut self, key: &Key, token: u64) -> Option<u64> {
+    fn keep_one_copy(&mut self, key: &Key, token: u64) -> Option<(u64, bool)> {
         if !key.is_heavy() {
             return None;
         }
@@ -307,10 +415,10 @@ impl VehicleOrder {
             Some((held, held_token)) if key.partition < held.partition => {
                 self.held.remove(&held);
                 self.held.insert(key.clone(), token);
-                Some(held_token)
+                Some((held_token, true))
             }
-            Some(_) => Some(token),
-            None => self.recent.contains(&key.same_measurement()).then_some(token),
+            Some(_) => Some((token, true)),
+            None => self.recent.contains(&key.same_measurement()).then_some((token, false)),
         }
     }
 
@@ -320,13 +428,27 @@ impl VehicleOrder {
         clip_closed || self.last.as_ref().is_some_and(|last| key <= last)
     }
 
-    fn hold(&mut self, mut key: Key, token: u64) {
+    fn hold(&mut self, key: Key, token: u64) {
+        self.heavy += usize::from(key.is_heavy());
+        self.place(key, token);
+    }
+
+    fn place(&mut self, mut key: Key, token: u64) {
         // Ordinals start anew where a partition was taken away and came back, or a stream was forgotten.
         while self.held.contains_key(&key) {
             key.ordinal += 1;
         }
-        self.heavy += usize::from(key.is_heavy());
         self.held.insert(key, token);
+    }
+
+    /// Keeps a message whose stamp nothing confirms until event time has passed `until_ns`.
+    fn suspect(&mut self, until_ns: i64, key: Key, token: u64) {
+        self.heavy += usize::from(key.is_heavy());
+        let mut name = (until_ns, key);
+        while self.suspects.contains_key(&name) {
+            name.1.ordinal += 1;
+        }
+        self.suspects.insert(name, token);
     }
 
     /// Raises the horizon to the least bound of the partitions and lets go what is below it or does not fit.
@@ -338,9 +460,11 @@ impl VehicleOrder {
             self.raise(bound);
         }
         self.drain(out);
-        while self.heavy > self.max_heavy || self.held.len() - self.heavy > self.max_small() {
+        while self.heavy > self.max_heavy || self.buffered() - self.heavy > self.max_small() {
             self.forced += 1;
-            self.give_oldest(out);
+            if !self.give_oldest(out) && !self.give_up_suspect(out) {
+                break;
+            }
             self.close_passed(out);
         }
         self.forget_old_copies();
@@ -363,6 +487,7 @@ impl VehicleOrder {
 
     /// Lets the oldest frame leave, after closing the clips before its own. Returns whether there was one.
     fn give_oldest(&mut self, out: &mut Vec<OrderEvent>) -> bool {
+        self.judge_expired_suspects(out);
         let Some((key, token)) = self.held.pop_first() else { return false };
         let clip = self.grid.clip_of(key.stamp_ns);
         self.raise(key.stamp_ns);

@@ -92,8 +92,9 @@ mod with_broker {
         let job = RunJob {
             config,
             taxonomy: taxonomy_of_run,
-            dataset: dataset_of_run,
+            dataset: Some(dataset_of_run),
             view: None,
+            metrics: Arc::default(),
             progress,
             stop,
             stop_when_idle,

@@ -1,31 +1,43 @@
 //! `boxwright run`: the pipeline, from Kafka or straight from a recording.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use boxwright_model::Taxonomy;
-use boxwright_pipeline::{Config, Progress, Report, RunJob, StopSignal};
+use boxwright_pipeline::{Config, Metrics, MetricsServer, Progress, Report, RunJob, StopSignal};
 use boxwright_review::LiveView;
 use boxwright_shard::Dataset;
 use boxwright_source::kafka::KafkaSource;
 use boxwright_source::recording::RecordingSource;
 use boxwright_source::{Recording, Source};
 
-use super::{load_config, open_recording, parse_format};
+use super::{load_config, locate, open_recording, parse_format};
 use crate::args::{RunArgs, ViewMode};
 use crate::{Outcome, signals, ui};
 
 pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
-    let config = Arc::new(load_config(args.config.as_deref(), args.brokers.as_deref())?);
+    let mut config = load_config(args.config.as_deref(), args.brokers.as_deref())?;
+    if args.dry_run {
+        // A group of its own: it must not take partitions from workers, and without commits it begins at the beginning each time.
+        config.kafka.group_id.push_str(".dry-run");
+    }
+    let config = Arc::new(config);
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let stop = Arc::new(StopSignal::default());
     signals::listen(stop.clone(), Arc::new(AtomicBool::new(false)))?;
+    // First of all, so that whoever watches sees that the broker is waited for.
+    let metrics = Metrics::start(&config)?;
+    let endpoint = args.metrics.or(config.metrics.listen).map(|address| serve_metrics(address, &metrics)).transpose()?;
     // The input and the viewer are opened before the dataset, so that a wrong path or address leaves no empty folder behind.
     let mut input = Input::open(args, &config)?;
     let view = args.view.as_ref().map(|mode| open_view(mode, &config, taxonomy.clone())).transpose()?;
-    let dataset = Dataset::open_or_create(&args.dataset, config.grid())?;
-    dataset.remove_orphans()?;
+    let location = locate(&args.dataset, &config.store)?;
+    let dataset = if args.dry_run { None } else { Some(Dataset::open_or_create_at(&location, config.grid())?) };
+    if let Some(dataset) = &dataset {
+        dataset.remove_orphans()?;
+    }
     let progress = Arc::new(Progress::default());
     let job = RunJob {
         config,
@@ -33,15 +45,25 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
         dataset,
         view,
         progress: progress.clone(),
+        metrics: metrics.clone(),
         stop,
         stop_when_idle: args.stop_when_idle,
         more_to_come: Arc::default(),
     };
     let display = ui::ProgressDisplay::start(progress, input.total());
-    let mut report = boxwright_pipeline::run(input.source(), job)?;
+    let ended = boxwright_pipeline::run(input.source(), job);
     drop(display);
+    metrics.finish();
+    drop(endpoint);
+    let mut report = ended?;
     input.add_to(&mut report);
     finish(&report, args)
+}
+
+fn serve_metrics(address: SocketAddr, metrics: &Arc<Metrics>) -> anyhow::Result<MetricsServer> {
+    let server = boxwright_pipeline::metrics::serve(address, metrics.clone())?;
+    ui::say(&format!("metrics: http://{}/metrics", server.address()));
+    Ok(server)
 }
 
 fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {
@@ -58,7 +80,9 @@ fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {
         ui::print(&serde_json::to_string(report).context("cannot write the report")?);
     } else {
         ui::print(ui::table(&ui::report_rows(report)).trim_end());
-        ui::print(&format!("\nLook at it:  boxwright view {}", args.dataset.display()));
+        if !args.dry_run {
+            ui::print(&format!("\nLook at it:  boxwright view {}", args.dataset));
+        }
     }
     Ok(if report.lost_data() { Outcome::DataLost } else { Outcome::Done })
 }

@@ -9,24 +9,20 @@ use boxwright_pipeline::scenes::Scenes;
 use boxwright_review::{serve_recordings, write_rrd};
 use boxwright_shard::{Dataset, ManifestEntry};
 
-use super::load_config;
+use super::{load_config, locate};
 use crate::args::ViewArgs;
 use crate::{Outcome, signals, ui};
 
 pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
     let config = load_config(args.config.as_deref(), None)?;
     let taxonomy = Arc::new(config.load_taxonomy()?);
-    let dataset = Dataset::open(&args.dataset)?;
+    let dataset = Dataset::open_at(&locate(&args.dataset, &config.store)?)?;
     let entries = choose(dataset.entries()?, args.clip.as_deref())?;
     match &args.save {
         Some(file) => {
             let written = save(&dataset, &entries, taxonomy, file)?;
             ui::print(&format!("{}: {} samples, {}", file.display(), written.frames, ui::bytes(written.bytes)));
-            ui::say(&format!(
-                "hint: `rerun {}` opens it, and so does `boxwright view {} --serve`",
-                file.display(),
-                args.dataset.display()
-            ));
+            ui::say(&format!("hint: `rerun {}` opens it, and so does `boxwright view {} --serve`", file.display(), args.dataset));
         }
         None => serve(&dataset, &entries, taxonomy, args.listen)?,
     }

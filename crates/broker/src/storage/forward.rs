@@ -18,9 +18,9 @@ use nisshi_sans_io::record::deflated::Batch;
 use nisshi_sans_io::txn_offset_commit_response::TxnOffsetCommitResponseTopic;
 use nisshi_sans_io::{ConfigResource, ErrorCode, IsolationLevel, ListOffset, OpType, ScramMechanism};
 use nisshi_storage::{
-    BrokerRegistrationRequest, GroupDetail, ListOffsetResponse, MetadataResponse, NamedGroupDetail, OffsetCommitRequest,
-    OffsetStage, ProducerIdResponse, Result, ScramCredential, Storage, TopicId, Topition, TxnAddPartitionsRequest,
-    TxnAddPartitionsResponse, TxnOffsetCommitRequest, UpdateError, Version,
+    BrokerRegistrationRequest, GroupDetail, GroupState, ListOffsetResponse, MetadataResponse, NamedGroupDetail,
+    OffsetCommitRequest, OffsetStage, ProducerIdResponse, Result, ScramCredential, Storage, TopicId, Topition,
+    TxnAddPartitionsRequest, TxnAddPartitionsResponse, TxnOffsetCommitRequest, UpdateError, Version,
 };
 use url::Url;
 use uuid::Uuid;
@@ -192,13 +192,19 @@ impl Storage for LogStorage {
         self.inner.describe_topic_partitions(topics, partition_limit, cursor).await
     }
 
+    /// Lets go of a leader who has left a group while it formed. The coordinator keeps his name, and everybody would wait for his plan for
+    /// ever; told that its view is outdated, it goes on from the one that it is given.
     async fn update_group(
         &self,
         group_id: &str,
         detail: GroupDetail,
         version: Option<Version>,
     ) -> Result<Version, UpdateError<GroupDetail>> {
-        self.inner.update_group(group_id, detail, version).await
+        let Some(mended) = without_absent_leader(&detail) else {
+            return self.inner.update_group(group_id, detail, version).await;
+        };
+        let version = self.inner.update_group(group_id, mended.clone(), version).await?;
+        Err(UpdateError::Outdated { current: Box::new(mended), version })
     }
 
     async fn txn_add_offsets(&self, transaction: &str, producer_id: i64, epoch: i16, group_id: &str) -> Result<ErrorCode> {
@@ -235,5 +241,35 @@ impl Storage for LogStorage {
 
     async fn ping(&self) -> Result<()> {
         self.inner.ping().await
+    }
+}
+
+/// The same group without its leader, where it forms under one who is no member; none where all is well.
+fn without_absent_leader(detail: &GroupDetail) -> Option<GroupDetail> {
+    let mut mended = detail.clone();
+    let GroupState::Forming { leader, .. } = &mut mended.state else { return None };
+    leader.take_if(|leader| !detail.members.contains_key(leader))?;
+    Some(mended)
+}
+
+#[cfg(test)]
+mod tests {
+    use nisshi_storage::GroupMember;
+
+    use super::*;
+
+    fn forming(leader: Option<&str>) -> GroupDetail {
+        GroupDetail {
+            members: BTreeMap::from([("here".to_owned(), GroupMember::default())]),
+            state: GroupState::Forming { protocol_type: None, protocol_name: None, leader: leader.map(str::to_owned) },
+            ..GroupDetail::default()
+        }
+    }
+
+    #[test]
+    fn a_group_that_forms_has_no_leader_who_has_left() {
+        assert_eq!(without_absent_leader(&forming(Some("gone"))).unwrap().state, forming(None).state);
+        assert!(without_absent_leader(&forming(Some("here"))).is_none());
+        assert!(without_absent_leader(&forming(None)).is_none());
     }
 }

@@ -56,3 +56,21 @@ fn the_hash_changes_with_what_decides_labels_and_only_with_that() {
     other.clip.length_s = 10;
     assert_ne!(base.labels_sha256(&taxonomy), other.labels_sha256(&taxonomy));
 }
+
+#[test]
+fn metrics_and_traces_are_off_by_default_and_say_what_they_expect() {
+    let config = Config::embedded().unwrap();
+    assert_eq!((config.metrics.listen, config.traces.endpoint()), (None, None));
+    let with = |text: &str| Config::resolve("my.toml", text);
+    let config = with("[metrics]\nlisten = \"127.0.0.1:9464\"\n[traces]\notlp_endpoint = \"http://c:4318/\"\n").unwrap();
+    assert_eq!(config.metrics.listen, Some(([127, 0, 0, 1], 9464).into()));
+    assert_eq!(config.traces.endpoint().as_deref(), Some("http://c:4318/v1/traces"));
+    let path = with("[traces]\notlp_endpoint = \"http://c:4318/otlp/v1/traces\"\n").unwrap();
+    assert_eq!(path.traces.endpoint().as_deref(), Some("http://c:4318/otlp/v1/traces"));
+    let address = with("[metrics]\nlisten = \"9464\"\n").unwrap_err().to_string();
+    assert!(address.contains("expected an address such as 127.0.0.1:9464") && address.contains("\"9464\""), "{address}");
+    for wrong in ["https://c:4318", "c:4318", "http://", "http:///v1/traces"] {
+        let error = with(&format!("[traces]\notlp_endpoint = \"{wrong}\"\n")).unwrap_err().to_string();
+        assert!(error.contains("traces.otlp_endpoint: expected http://host:port") && error.contains(wrong), "{error}");
+    }
+}

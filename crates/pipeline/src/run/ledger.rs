@@ -7,19 +7,36 @@ use boxwright_model::{ClipId, SourcePosition};
 use boxwright_shard::SourceRange;
 use boxwright_source::PartitionId;
 
-/// Offsets of one partition that went into one clip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    first: i64,
-    last: i64,
-    count: u64,
+/// Offsets as runs `first → last` of neighbours, so that a clip of one vehicle in a partition of its own is one pair of numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Offsets(BTreeMap<i64, i64>);
+
+impl Offsets {
+    fn insert(&mut self, offset: i64) {
+        let before = self.0.range(..=offset).next_back().map(|(first, last)| (*first, *last));
+        if before.is_some_and(|(_, last)| offset <= last) {
+            return;
+        }
+        let first = before.filter(|(_, last)| last.checked_add(1) == Some(offset)).map_or(offset, |(first, _)| first);
+        let joined = offset.checked_add(1).and_then(|next| self.0.remove(&next));
+        self.0.insert(first, joined.unwrap_or(offset));
+    }
+
+    fn first(&self) -> Option<i64> {
+        self.0.keys().next().copied()
+    }
+
+    fn runs(&self) -> Vec<[i64; 2]> {
+        self.0.iter().map(|(first, last)| [*first, *last]).collect()
+    }
 }
 
-/// The account of offsets of one run.
+/// The account of offsets of one run. A message that is read is *held* by its vehicle until the order has decided about it; then it is
+/// noted in the clip that keeps it, or passed where no clip does.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// Clips that are not sealed, with the offsets they hold.
-    open: BTreeMap<(Arc<str>, ClipId), BTreeMap<PartitionId, Span>>,
+    open: BTreeMap<(Arc<str>, ClipId), BTreeMap<PartitionId, Offsets>>,
     /// Next offset of every partition that was read.
     next: BTreeMap<PartitionId, i64>,
     /// What was committed last.
@@ -27,39 +44,25 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Notes a frame in the clip that it belongs to.
+    /// Notes a message in the clip that keeps it.
     pub(crate) fn note(&mut self, vehicle: &Arc<str>, clip: ClipId, position: &SourcePosition) {
         self.pass(position);
-        let (partition, offset) = (PartitionId { topic: position.topic.clone(), partition: position.partition }, position.offset);
-        let span = self.open.entry((vehicle.clone(), clip)).or_default().entry(partition).or_insert(Span {
-            first: offset,
-            last: offset,
-            count: 0,
-        });
-        span.first = span.first.min(offset);
-        span.last = span.last.max(offset);
-        span.count += 1;
+        let of_clip = self.open.entry((vehicle.clone(), clip)).or_default();
+        of_clip.entry(partition_of(position)).or_default().insert(position.offset);
     }
 
     /// Notes a message that belongs to no open clip.
     pub(crate) fn pass(&mut self, position: &SourcePosition) {
-        let partition = PartitionId { topic: position.topic.clone(), partition: position.partition };
-        let next = self.next.entry(partition).or_insert(0);
-        *next = (*next).max(position.offset + 1);
+        let next = self.next.entry(partition_of(position)).or_insert(0);
+        *next = (*next).max(position.offset.saturating_add(1));
     }
 
-    /// The ranges of a clip, for its manifest entry.
+    /// The messages of a clip, for its manifest entry.
     pub(crate) fn ranges(&self, vehicle: &Arc<str>, clip: ClipId) -> Vec<SourceRange> {
-        let Some(spans) = self.open.get(&(vehicle.clone(), clip)) else { return Vec::new() };
-        spans
+        let Some(offsets) = self.open.get(&(vehicle.clone(), clip)) else { return Vec::new() };
+        offsets
             .iter()
-            .map(|(partition, span)| SourceRange {
-                topic: partition.topic.to_string(),
-                partition: partition.partition,
-                first_offset: span.first,
-                last_offset: span.last,
-                count: span.count,
-            })
+            .filter_map(|(partition, offsets)| SourceRange::from_runs(&partition.topic, partition.partition, offsets.runs()))
             .collect()
     }
 
@@ -81,21 +84,31 @@ impl Ledger {
         }
     }
 
-    /// For every partition the offset that may be committed now, where it differs from what was committed last.
-    pub(crate) fn uncommitted(&self) -> Vec<(PartitionId, i64)> {
-        let lowest_open =
-            |partition: &PartitionId| self.open.values().filter_map(|spans| spans.get(partition)).map(|span| span.first).min();
-        self.next
-            .iter()
-            .map(|(partition, next)| (partition.clone(), lowest_open(partition).map_or(*next, |first| first.min(*next))))
-            .filter(|(partition, offset)| self.committed.get(partition) != Some(offset))
-            .collect()
+    /// For every partition the offset that may be committed now, where it differs from what was committed last. `held` are the
+    /// messages about which nothing is decided yet.
+    pub(crate) fn uncommitted<'a>(&self, held: impl Iterator<Item = &'a SourcePosition>) -> Vec<(PartitionId, i64)> {
+        let mut next = self.next.clone();
+        let mut lower = |partition: PartitionId, offset: i64| {
+            let bound = next.entry(partition).or_insert(offset);
+            *bound = offset.min(*bound);
+        };
+        for (partition, offsets) in self.open.values().flatten() {
+            if let Some(first) = offsets.first() {
+                lower(partition.clone(), first);
+            }
+        }
+        held.for_each(|position| lower(partition_of(position), position.offset));
+        next.into_iter().filter(|(partition, offset)| self.committed.get(partition) != Some(offset)).collect()
     }
 
     /// The commit was acknowledged.
     pub(crate) fn committed(&mut self, offsets: &[(PartitionId, i64)]) {
         self.committed.extend(offsets.iter().cloned());
     }
+}
+
+fn partition_of(position: &SourcePosition) -> PartitionId {
+    PartitionId { topic: position.topic.clone(), partition: position.partition }
 }
 
 #[cfg(test)]
@@ -106,6 +119,10 @@ mod tests {
         SourcePosition { topic: "ad.lidar".into(), partition: 0, offset }
     }
 
+    fn uncommitted(ledger: &Ledger, held: &[SourcePosition]) -> Vec<(PartitionId, i64)> {
+        ledger.uncommitted(held.iter())
+    }
+
     #[test]
     fn nothing_of_an_unsealed_clip_is_ever_committed() {
         let (vehicle, lidar) = (Arc::<str>::from("v"), PartitionId { topic: "ad.lidar".into(), partition: 0 });
@@ -114,23 +131,38 @@ mod tests {
         ledger.note(&vehicle, ClipId(2), &at(11));
         ledger.note(&vehicle, ClipId(1), &at(12));
         ledger.note(&vehicle, ClipId(2), &at(13));
-        assert_eq!(ledger.uncommitted(), [(lidar.clone(), 10)]);
+        assert_eq!(uncommitted(&ledger, &[]), [(lidar.clone(), 10)]);
         ledger.sealed(&vehicle, ClipId(1));
-        assert_eq!(ledger.uncommitted(), [(lidar.clone(), 11)]);
+        assert_eq!(uncommitted(&ledger, &[]), [(lidar.clone(), 11)]);
         ledger.sealed(&vehicle, ClipId(2));
-        assert_eq!(ledger.uncommitted(), [(lidar.clone(), 14)]);
+        assert_eq!(uncommitted(&ledger, &[]), [(lidar.clone(), 14)]);
         ledger.committed(&[(lidar, 14)]);
-        assert!(ledger.uncommitted().is_empty());
+        assert!(uncommitted(&ledger, &[]).is_empty());
     }
 
     #[test]
-    fn ranges_say_first_last_and_count() {
+    fn nothing_that_is_held_is_ever_committed() {
+        let (vehicle, lidar) = (Arc::<str>::from("v"), PartitionId { topic: "ad.lidar".into(), partition: 0 });
+        let mut ledger = Ledger::default();
+        assert_eq!(uncommitted(&ledger, &[at(5)]), [(lidar.clone(), 5)]);
+        ledger.note(&vehicle, ClipId(1), &at(6));
+        ledger.sealed(&vehicle, ClipId(1));
+        assert_eq!(uncommitted(&ledger, &[at(5), at(9)]), [(lidar.clone(), 5)]);
+        assert_eq!(uncommitted(&ledger, &[at(9)]), [(lidar, 7)]);
+    }
+
+    #[test]
+    fn ranges_say_exactly_which() {
         let vehicle = Arc::<str>::from("v");
         let mut ledger = Ledger::default();
-        for offset in [5, 7, 9] {
+        for offset in [9, 5, 7, 6, 12, 5, i64::MAX] {
             ledger.note(&vehicle, ClipId(1), &at(offset));
         }
         let ranges = ledger.ranges(&vehicle, ClipId(1));
-        assert_eq!((ranges[0].first_offset, ranges[0].last_offset, ranges[0].count), (5, 9, 3));
+        assert_eq!(ranges[0].runs, [[5, 7], [9, 9], [12, 12], [i64::MAX, i64::MAX]]);
+        assert_eq!((ranges[0].first_offset, ranges[0].last_offset, ranges[0].count), (5, i64::MAX, 6));
+        let held = |offset| ranges[0].contains("ad.lidar", 0, offset);
+        assert_eq!([4, 5, 7, 8, 9, 10, 12, 13].map(held), [false, true, true, false, true, false, true, false]);
+        assert!(!ranges[0].contains("ad.camera", 0, 5) && !ranges[0].contains("ad.lidar", 1, 5));
     }
 }

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use boxwright_model::{ClipGrid, ClipId, DropReason, FrameHeader, SensorKind};
-use boxwright_shard::{ClipCounts, ManifestEntry, SealInfo};
+use boxwright_model::{ClipGrid, ClipId, DropReason, FrameHeader, SensorKind, SourcePosition};
+use boxwright_shard::{ClipCounts, Dataset, ManifestEntry, SealInfo, ShardError};
 use boxwright_source::{PartitionId, Record};
 use boxwright_timesync::order::{Arrival, OrderEvent, VehicleOrder};
 
 use super::{Ledger, RunJob};
 use crate::config::Config;
+
+/// Manifest entries that are remembered of a vehicle. A worker that reads a partition again meets the clips in order, a few at a time;
+/// an entry holds some kilobytes.
+const CACHED_ENTRIES: usize = 16;
 
 /// State of one vehicle.
 pub(crate) struct Vehicle {
@@ -19,38 +23,46 @@ pub(crate) struct Vehicle {
     order: VehicleOrder,
     /// Messages that wait for their turn. Bounded by the order machine's `max_buffered_frames`.
     held: BTreeMap<u64, Record>,
+    /// Bytes of their payloads.
+    held_bytes: usize,
     next_token: u64,
     /// Partitions that may bring its messages, and whether each is at its end and silent.
     partitions: BTreeMap<u32, bool>,
-    sealed: BTreeMap<ClipId, ManifestEntry>,
-    /// Clips that have messages and no manifest entry, with their least and greatest stamp and the strictest grade.
+    /// Clips that have a manifest entry: a few bytes each, 4,320 a day at 20 s.
+    sealed: BTreeSet<ClipId>,
+    /// The entries asked for last, at most [`CACHED_ENTRIES`].
+    entries: BTreeMap<ClipId, ManifestEntry>,
+    /// Clips that keep messages and have no manifest entry.
     open: BTreeMap<ClipId, OpenClip>,
     closed: BTreeSet<ClipId>,
     last_seen: Instant,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct OpenClip {
-    min_stamp_ns: i64,
-    max_stamp_ns: i64,
+    /// Least and greatest stamp of the frames that were in time.
+    stamps_ns: Option<(i64, i64)>,
     frames: u64,
     duplicates: u64,
     /// Who has spoken in it.
     sensors: BTreeSet<(SensorKind, Arc<str>)>,
+    /// Of the first message.
     grade: Arc<str>,
 }
 
 impl Vehicle {
-    pub(crate) fn new(config: &Config, name: Arc<str>, sealed: Vec<ManifestEntry>) -> Self {
+    pub(crate) fn new(config: &Config, name: Arc<str>, sealed: BTreeSet<ClipId>) -> Self {
         let grid = config.grid();
         Self {
             name,
             grid,
             order: VehicleOrder::new(&config.order, grid),
             held: BTreeMap::new(),
+            held_bytes: 0,
             next_token: 0,
             partitions: BTreeMap::new(),
-            sealed: sealed.into_iter().map(|entry| (entry.clip, entry)).collect(),
+            sealed,
+            entries: BTreeMap::new(),
             open: BTreeMap::new(),
             closed: BTreeSet::new(),
             last_seen: Instant::now(),
@@ -72,55 +84,51 @@ impl Vehicle {
         self.partitions.contains_key(&number)
     }
 
-    /// Takes the next message of a partition: it is given its place in the order and noted in the clip that will hold it, before
-    /// any decision of `out` is acted on.
-    pub(crate) fn push(&mut self, partition: u32, record: Record, ledger: &mut Ledger, out: &mut Vec<OrderEvent>) {
+    /// Takes the next message of a partition and gives it its place in the order. It is held until the order has decided about it.
+    pub(crate) fn push(&mut self, partition: u32, record: Record, out: &mut Vec<OrderEvent>) {
         self.last_seen = Instant::now();
         self.add_partition(partition);
         self.partitions.insert(partition, false);
         let token = self.next_token;
         self.next_token += 1;
-        let header = record.header.clone();
+        let header = &record.header;
+        let arrival = Arrival {
+            partition,
+            kind: header.kind,
+            sensor: header.sensor.clone(),
+            stamp_ns: header.stamp_ns,
+            seq: header.seq,
+            token,
+        };
+        self.held_bytes += record.payload.len();
         self.held.insert(token, record);
-        self.order.push(
-            Arrival {
-                partition,
-                kind: header.kind,
-                sensor: header.sensor.clone(),
-                stamp_ns: header.stamp_ns,
-                seq: header.seq,
-                token,
-            },
-            out,
-        );
-        // A late frame is stored with the clip of its own sensor's newest frame, so it is that clip that must not be forgotten.
-        let stored_elsewhere = out.iter().find_map(|event| match event {
-            OrderEvent::Late { token: late, store_in, .. } if *late == token => Some(*store_in),
-            _ => None,
-        });
-        let clip = stored_elsewhere.unwrap_or_else(|| self.grid.clip_of(header.stamp_ns));
-        self.note(ledger, clip, &header);
+        self.order.push(arrival, out);
     }
 
-    /// Notes a message in its clip, so that its offset is not committed before the clip is sealed.
-    fn note(&mut self, ledger: &mut Ledger, clip: ClipId, header: &FrameHeader) {
-        if self.sealed.contains_key(&clip) {
-            ledger.pass(&header.position);
-            return;
-        }
+    /// Notes a message in the clip that keeps it, so that its offset is not committed before that is sealed.
+    pub(crate) fn note(&mut self, ledger: &mut Ledger, clip: ClipId, header: &FrameHeader, is_in_time: bool) {
         ledger.note(&self.name, clip, &header.position);
-        let open = self.open.entry(clip).or_insert_with(|| OpenClip {
-            min_stamp_ns: header.stamp_ns,
-            max_stamp_ns: header.stamp_ns,
-            frames: 0,
-            duplicates: 0,
-            sensors: BTreeSet::new(),
-            grade: header.grade.clone(),
-        });
-        open.min_stamp_ns = open.min_stamp_ns.min(header.stamp_ns);
-        open.max_stamp_ns = open.max_stamp_ns.max(header.stamp_ns);
+        let open = self.open.entry(clip).or_default();
+        if open.frames == 0 {
+            open.grade = header.grade.clone();
+        }
         open.frames += 1;
-        open.sensors.insert((header.kind, header.sensor.clone()));
+        if is_in_time {
+            let stamp_ns = header.stamp_ns;
+            let (least, greatest) = open.stamps_ns.unwrap_or((stamp_ns, stamp_ns));
+            open.stamps_ns = Some((least.min(stamp_ns), greatest.max(stamp_ns)));
+            open.sensors.insert((header.kind, header.sensor.clone()));
+        }
+    }
+
+    /// Where the messages stand about which nothing is decided yet.
+    pub(crate) fn held_positions(&self) -> impl Iterator<Item = &SourcePosition> {
+        self.held.values().map(|record| &record.header.position)
+    }
+
+    /// Bytes of the payloads that wait for their turn.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Whether the order machine asks for help: see [`VehicleOrder::is_crowded`].
@@ -138,7 +146,9 @@ impl Vehicle {
     }
 
     pub(crate) fn take(&mut self, token: u64) -> Option<Record> {
-        self.held.remove(&token)
+        let record = self.held.remove(&token)?;
+        self.held_bytes -= record.payload.len();
+        Some(record)
     }
 
     pub(crate) fn quiet(&mut self, number: u32, out: &mut Vec<OrderEvent>) {
@@ -162,20 +172,34 @@ impl Vehicle {
         self.order.forced()
     }
 
-    /// Lets go of a copy of a frame that is kept.
-    pub(crate) fn duplicate(&mut self, token: u64) {
-        let Some(record) = self.held.remove(&token) else { return };
-        if let Some(open) = self.open.get_mut(&self.grid.clip_of(record.header.stamp_ns)) {
-            open.duplicates += 1;
+    /// Counts a copy of a frame that is kept.
+    pub(crate) fn count_duplicate(&mut self, clip: ClipId) {
+        self.open.entry(clip).or_default().duplicates += 1;
+    }
+
+    /// Whether a clip takes no more messages: it is sealed, or on its way to be.
+    pub(crate) fn is_shut(&self, clip: ClipId) -> bool {
+        self.sealed.contains(&clip) || self.closed.contains(&clip)
+    }
+
+    /// Whether a message is one of those that its sealed clip was made of: then it was read before.
+    pub(crate) fn was_read_before(&mut self, clip: ClipId, record: &Record, dataset: &Dataset) -> Result<bool, ShardError> {
+        if !self.sealed.contains(&clip) {
+            return Ok(false);
         }
+        if !self.entries.contains_key(&clip)
+            && let Some(entry) = dataset.entry(&self.name, clip, 0)?
+        {
+            self.remember(entry);
+        }
+        Ok(self.entries.get(&clip).is_some_and(|entry| covers(entry, record)))
     }
 
-    pub(crate) fn sealed(&self, clip: ClipId) -> Option<&ManifestEntry> {
-        self.sealed.get(&clip)
-    }
-
-    pub(crate) fn is_closed(&self, clip: ClipId) -> bool {
-        self.closed.contains(&clip)
+    fn remember(&mut self, entry: ManifestEntry) {
+        self.entries.insert(entry.clip, entry);
+        if self.entries.len() > CACHED_ENTRIES {
+            self.entries.pop_first();
+        }
     }
 
     /// Closes a clip: what its manifest entry will say, or `None` where there is nothing to seal.
@@ -195,8 +219,8 @@ impl Vehicle {
         let grade = if open.grade.is_empty() { job.config.run.default_grade.clone() } else { open.grade.to_string() };
         Some(SealInfo {
             sources: ledger.ranges(&self.name, clip),
-            first_stamp_ns: Some(open.min_stamp_ns),
-            last_stamp_ns: Some(open.max_stamp_ns),
+            first_stamp_ns: open.stamps_ns.map(|(least, _)| least),
+            last_stamp_ns: open.stamps_ns.map(|(_, greatest)| greatest),
             counts: ClipCounts { frames: open.frames, dropped: duplicates, ..ClipCounts::default() },
             // Only those who spoke in this clip: of others a worker that starts here could not know.
             idle_sensors: idle
@@ -210,17 +234,32 @@ impl Vehicle {
         })
     }
 
-    /// The clip has its manifest entry.
-    pub(crate) fn seal_done(&mut self, entry: ManifestEntry) {
+    /// The clip has its manifest entry. Returns whether we had closed it: if not, it was sealed for an earlier owner of the partitions
+    /// while we began to read it again, and what the lane holds of it is to be thrown away.
+    pub(crate) fn seal_done(&mut self, entry: ManifestEntry) -> bool {
         let clip = entry.clip;
+        let was_open = self.open.remove(&clip).is_some();
+        let was_closed = self.closed.remove(&clip);
+        self.sealed.insert(clip);
+        self.remember(entry);
+        was_closed || !was_open
+    }
+
+    /// The clip was closed by a run that writes nothing.
+    pub(crate) fn discarded(&mut self, clip: ClipId) {
         self.open.remove(&clip);
         self.closed.remove(&clip);
-        self.sealed.insert(clip, entry);
+        self.sealed.insert(clip);
     }
 
     /// Whether nothing came for so long although clips are open.
     pub(crate) fn is_silent(&self, limit: Duration) -> bool {
-        self.open.len() > self.closed.len() && self.last_seen.elapsed() >= limit && self.has_nothing_to_come()
+        self.open_clips() > 0 && self.last_seen.elapsed() >= limit && self.has_nothing_to_come()
+    }
+
+    /// How long nothing came, where the vehicle holds nothing that would be lost with it.
+    pub(crate) fn idle_for(&self) -> Option<Duration> {
+        (self.held.is_empty() && self.open.is_empty()).then(|| self.last_seen.elapsed())
     }
 
     /// Whether all its partitions are at their end and silent.
@@ -228,18 +267,15 @@ impl Vehicle {
         self.partitions.values().all(|quiet| *quiet)
     }
 
-    /// Clips that are neither sealed nor on their way to be.
+    /// Clips that are neither sealed nor on their way to be, with those of the messages that wait for their turn.
     pub(crate) fn open_clips(&self) -> usize {
-        self.open.len().saturating_sub(self.closed.len())
+        let held = self.held.values().map(|record| self.grid.clip_of(record.header.stamp_ns));
+        let open = self.open.keys().copied().chain(held).collect::<BTreeSet<_>>();
+        open.iter().filter(|clip| !self.is_shut(**clip)).count()
     }
 }
 
-/// Whether a sealed clip's offset ranges hold a message: then it was read before.
-pub(crate) fn covers(entry: &ManifestEntry, record: &Record) -> bool {
+fn covers(entry: &ManifestEntry, record: &Record) -> bool {
     let position = &record.header.position;
-    entry.sources.iter().any(|range| {
-        range.partition == position.partition
-            && range.topic == *position.topic
-            && (range.first_offset..=range.last_offset).contains(&position.offset)
-    })
+    entry.sources.iter().any(|range| range.contains(&position.topic, position.partition, position.offset))
 }

@@ -6,7 +6,7 @@ use boxwright_model::time::NS_PER_S;
 
 use super::*;
 use crate::fixtures::{calibrations, dataset, grid, info, key, writer};
-use crate::{ClipKey, ClipWriter, SealOutcome, WriterConfig};
+use crate::{ClipKey, ClipWriter, FileEntry, SealOutcome, WriterConfig};
 
 fn seal(dataset: &Dataset, clip: i64) -> ManifestEntry {
     match writer(dataset, clip).seal(info()).unwrap() {
@@ -19,8 +19,8 @@ fn seal(dataset: &Dataset, clip: i64) -> ManifestEntry {
 fn opening_twice_gives_the_same_dataset() {
     let root = tempfile::tempdir().unwrap();
     let created = dataset(root.path());
-    assert_eq!(Dataset::open(root.path()).unwrap(), created);
-    assert_eq!(Dataset::open_or_create(root.path(), grid()).unwrap(), created);
+    assert_eq!(Dataset::open(root.path()).unwrap().grid(), created.grid());
+    assert_eq!(Dataset::open_or_create(root.path(), grid()).unwrap().root(), created.root());
     assert_eq!(storage::list(root.path()).unwrap(), [MARKER]);
 }
 
@@ -80,13 +80,22 @@ fn entries_are_sorted_by_vehicle_then_clip() {
 }
 
 #[test]
+fn an_entry_with_absurd_lengths_has_a_sum_all_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let mut entry = seal(&dataset(root.path()), 4);
+    let file = FileEntry { table: Table::Lidar, path: "a".to_owned(), sha256: String::new(), bytes: u64::MAX, rows: 1 };
+    entry.files = vec![file.clone(), file];
+    assert_eq!(entry.bytes(), u64::MAX);
+}
+
+#[test]
 fn each_entry_names_the_hash_of_the_one_before() {
     let root = tempfile::tempdir().unwrap();
     let dataset = dataset(root.path());
     let entries: Vec<ManifestEntry> = [4, 5, 9].map(|clip| seal(&dataset, clip)).into();
     assert_eq!(entries[0].previous, None);
     for pair in entries.windows(2) {
-        let json = fs::read(dataset.entry_path("car 7", pair[0].clip, 0).unwrap()).unwrap();
+        let json = fs::read(root.path().join(entry_name("car 7", pair[0].clip, 0).unwrap())).unwrap();
         let expected = PreviousEntry { clip: pair[0].clip, revision: 0, sha256: storage::hex(&Sha256::digest(json)) };
         assert_eq!(pair[1].previous, Some(expected));
     }
@@ -99,7 +108,7 @@ fn an_entry_that_leads_out_of_the_dataset_is_refused() {
     let mut writer = writer(&dataset, 1);
     writer.late(&crate::fixtures::late_row()).unwrap();
     writer.seal(info()).unwrap();
-    let path = dataset.entry_path("car 7", ClipId(1), 0).unwrap();
+    let path = root.path().join(entry_name("car 7", ClipId(1), 0).unwrap());
     let json = fs::read_to_string(&path).unwrap();
     for escape in ["../../secret", "/secret", "late/../../secret"] {
         fs::write(&path, json.replace("late/date=1970-01-01/vehicle=car%207/1.parquet", escape)).unwrap();

@@ -192,6 +192,95 @@ fn filled(data_type: &DataType) -> ArrayRef {
 }
 
 #[test]
+fn a_footer_that_asks_for_more_memory_than_there_is_is_refused_and_not_believed() {
+    let root = tempfile::tempdir().unwrap();
+    let dataset = dataset(root.path());
+    let mut entry = sealed(&dataset, write_all);
+    let file = entry.files.iter_mut().find(|file| file.table == Table::Calibration).unwrap();
+    let path = root.path().join(&file.path);
+    let good = fs::read(&path).unwrap();
+    // The schema is the second field: version, list of structures, then how many there are.
+    let start = good.len() - 8 - u32::from_le_bytes(good[good.len() - 8..good.len() - 4].try_into().unwrap()) as usize;
+    let (list, count) = (start + 2, start + 3);
+    assert_eq!(good[list..=count], [0x19, 0xFC], "a list of 15 or more structures");
+    let lists = [
+        // Two thousand million elements, as many as a number can say, and one more than there are bytes.
+        [0xFF, 0xFF, 0xFF, 0xFF, 0x07].as_slice(),
+        &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
+        &[0xFF; 12],
+    ];
+    for claimed in lists {
+        let mut bad = good.clone();
+        bad[count + 1..count + 1 + claimed.len()].copy_from_slice(claimed);
+        fs::write(&path, &bad).unwrap();
+        let error = ClipReader::open(&dataset, &entry).unwrap().calibrations().unwrap_err().to_string();
+        assert!(error.contains("the file is damaged: expected a footer of") && error.contains("breaks off at byte"), "{error}");
+    }
+    // A length of the footer that leads before the file, or to its first byte.
+    for length in [u32::MAX, good.len() as u32 - 8, 0] {
+        let mut bad = good.clone();
+        let at = good.len() - 8;
+        bad[at..at + 4].copy_from_slice(&length.to_le_bytes());
+        fs::write(&path, &bad).unwrap();
+        assert!(ClipReader::open(&dataset, &entry).unwrap().calibrations().is_err());
+    }
+    for length in 0..9 {
+        fs::write(&path, &good[..length]).unwrap();
+        let file = entry.files.iter_mut().find(|file| file.table == Table::Calibration).unwrap();
+        file.bytes = length as u64;
+        assert!(ClipReader::open(&dataset, &entry).unwrap().calibrations().is_err());
+    }
+}
+
+#[test]
+fn a_page_that_says_more_than_there_is_is_refused_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let dataset = dataset(root.path());
+    let entry = sealed(&dataset, write_all);
+    let path = root.path().join(&entry.file(Table::Calibration).unwrap().path);
+    let good = fs::read(&path).unwrap();
+    let headers: [(&[u8], &str); 4] = [
+        // A list of two thousand million numbers, which the library would pass over one by one.
+        (&[0x19, 0xF7, 0xFF, 0xFF, 0xFF, 0xFF, 0x07], "expected a page at byte 4, got none"),
+        // A structure that contains itself.
+        (&[0x1C; 64], "expected a page at byte 4, got none"),
+        // Data page, unpacked two gigabytes, stored none.
+        (&[0x15, 0, 0x15, 0xFE, 0xFF, 0xFF, 0xFF, 0x0F, 0x15, 0, 0], "bytes unpacked at byte 4, got 2147483647"),
+        // Unpacked nothing, stored two gigabytes.
+        (&[0x15, 0, 0x15, 0, 0x15, 0xFE, 0xFF, 0xFF, 0xFF, 0x0F, 0], "bytes at byte 4, got 2147483647"),
+    ];
+    for (header, part) in headers {
+        let mut bad = good.clone();
+        bad[4..4 + header.len()].copy_from_slice(header);
+        fs::write(&path, &bad).unwrap();
+        let error = ClipReader::open(&dataset, &entry).unwrap().calibrations().unwrap_err().to_string();
+        assert!(error.contains("the file is damaged: column") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn fewer_or_more_rows_than_the_footer_says_are_told_and_never_passed_over() {
+    let root = tempfile::tempdir().unwrap();
+    let dataset = dataset(root.path());
+    let mut entry = sealed(&dataset, write_all);
+    let file = entry.files.iter_mut().find(|file| file.table == Table::EgoPose).unwrap();
+    let path = root.path().join(&file.path);
+    let good = fs::read(&path).unwrap();
+    // Third field of the footer, an integer of 64 bits: five rows, doubled as Thrift has it. Then a list of one row group.
+    let pattern = [0x16, 2 * 5, 0x19, 0x1C];
+    let at = good.windows(4).rposition(|window| window == pattern).expect("the number of rows") + 1;
+    for (rows, got) in [(6, "got 1 fewer"), (4, "got more")] {
+        let mut bad = good.clone();
+        bad[at] = 2 * rows;
+        fs::write(&path, &bad).unwrap();
+        let file = entry.files.iter_mut().find(|file| file.table == Table::EgoPose).unwrap();
+        file.rows = u64::from(rows);
+        let error = ClipReader::open(&dataset, &entry).unwrap().ego_poses().unwrap_err().to_string();
+        assert!(error.contains("expected as many rows as its footer says") && error.contains(got), "{error}");
+    }
+}
+
+#[test]
 fn damaged_files_end_in_an_error_or_in_rows_but_never_in_a_panic() {
     let root = tempfile::tempdir().unwrap();
     let dataset = dataset(root.path());

@@ -7,6 +7,7 @@ use boxwright_model::SensorKind;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use serde::{Deserialize, Deserializer};
 
+use super::group::{self, Assignor, GroupProtocol, TopicLayout};
 use crate::error::SourceError;
 use crate::record::topic_name;
 
@@ -26,6 +27,11 @@ const DELIVERY_TIMEOUT_MS: u32 = 60_000;
 const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = 1_000..=1_000_000_000;
 /// librdkafka's default of `fetch.max.bytes`: the most that one answer of a broker holds, unless one message is larger.
 const FETCH_MAX_BYTES: usize = 52_428_800;
+/// The largest answer that is accepted: all that librdkafka can take. Somebody with a larger limit may have written a message of any
+/// size; with a bound of ours the connection would be closed and opened again at that message for ever.
+const RECEIVE_MAX_BYTES: i32 = i32::MAX;
+/// How often librdkafka tells its numbers (end of partitions), which costs no round trip.
+const STATISTICS_MS: u32 = 1_000;
 
 /// Options of the Kafka client.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -35,13 +41,22 @@ pub struct KafkaConfig {
     pub brokers: String,
     /// Consumer group: workers of one group share the partitions.
     pub group_id: String,
-    /// Topics are `<prefix>.lidar`, `.camera`, `.calibration` and `.transform`.
+    /// How the group shares partitions.
+    pub group_protocol: GroupProtocol,
+    /// Who gets which partition.
+    pub assignor: Assignor,
+    /// Name of this worker within the group, empty for none: a worker that comes back under its name within the session gets its
+    /// partitions back, and nothing moves meanwhile.
+    pub group_instance_id: String,
+    /// Topics are `<prefix>.lidar`, `.camera`, `.calibration` and `.transform`, or `<prefix>.frames`.
     pub topic_prefix: String,
+    /// Which of the two.
+    pub topic_layout: TopicLayout,
     /// Largest message in bytes; topics are made with it, and larger messages are refused on both ways.
     pub max_message_bytes: usize,
     /// Bytes that may wait between the Kafka thread and the pipeline, and between a replay and the network.
     pub queue_bytes: usize,
-    /// A consumer that is silent for so long loses its partitions, in milliseconds.
+    /// A consumer that is silent for so long loses its partitions, in milliseconds; in the consumer protocol the broker decides.
     pub session_timeout_ms: u32,
     /// A partition that is read to its end and silent for so long is quiet, in milliseconds.
     pub quiet_after_ms: u64,
@@ -59,7 +74,11 @@ impl Default for KafkaConfig {
         Self {
             brokers: "127.0.0.1:9092".to_owned(),
             group_id: "boxwright".to_owned(),
+            group_protocol: GroupProtocol::default(),
+            assignor: Assignor::default(),
+            group_instance_id: String::new(),
             topic_prefix: "ad".to_owned(),
+            topic_layout: TopicLayout::default(),
             max_message_bytes: 8 << 20,
             // About thirty of the largest sweeps: enough to ride out a pause of the pipeline of some seconds at 20 MB/s, little enough
             // that a worker with a few partitions stays below half a gigabyte.
@@ -78,7 +97,19 @@ impl KafkaConfig {
     /// The topics that are read and written.
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
-        KINDS.iter().map(|kind| topic_name(&self.topic_prefix, *kind)).collect()
+        match self.topic_layout {
+            TopicLayout::PerKind => KINDS.iter().map(|kind| self.topic(*kind)).collect(),
+            TopicLayout::Single => vec![format!("{}.frames", self.topic_prefix)],
+        }
+    }
+
+    /// The topic of a kind's messages.
+    #[must_use]
+    pub fn topic(&self, kind: SensorKind) -> String {
+        match self.topic_layout {
+            TopicLayout::PerKind => topic_name(&self.topic_prefix, kind),
+            TopicLayout::Single => format!("{}.frames", self.topic_prefix),
+        }
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {
@@ -96,24 +127,20 @@ impl KafkaConfig {
     pub fn consumer_config(&self) -> Result<ClientConfig, SourceError> {
         let fetch_max_bytes = FETCH_MAX_BYTES.max(self.max_message_bytes);
         let mut config = self.common_config()?;
+        group::set_options(self, &mut config);
         config
-            .set("group.id", &self.group_id)
-            .set("session.timeout.ms", self.session_timeout_ms.to_string())
-            // Kafka asks for at most a third of it; a quarter leaves room for a late one.
-            .set("heartbeat.interval.ms", (self.session_timeout_ms / 4).clamp(1, 3000).to_string())
             .set("allow.auto.create.topics", "false")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
             .set("enable.partition.eof", "true")
-            .set("partition.assignment.strategy", "range")
+            .set("statistics.interval.ms", STATISTICS_MS.to_string())
             // Off by default in librdkafka: a flipped bit would go into the labels.
             .set("check.crcs", "true")
             .set("fetch.message.max.bytes", self.max_message_bytes.to_string())
             .set("fetch.max.bytes", fetch_max_bytes.to_string())
             .set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string())
-            // One message more than `fetch.max.bytes`: a broker sends the first batch whole even where it is larger than the limit.
-            .set("receive.message.max.bytes", (fetch_max_bytes + self.max_message_bytes + 512).to_string())
+            .set("receive.message.max.bytes", RECEIVE_MAX_BYTES.to_string())
             .set("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string());
         self.overlay(config)
     }
@@ -187,17 +214,15 @@ impl KafkaConfig {
         if !(100..=60_000).contains(&self.connect_timeout_ms) {
             return Err(refused(format!("connect_timeout_ms: expected 100 to 60000, got {}", self.connect_timeout_ms)));
         }
-        Ok(())
+        group::check(self)
     }
 
     /// Lays the user's options over ours, but for those that would break what the source promises.
     fn overlay(&self, mut config: ClientConfig) -> Result<ClientConfig, SourceError> {
         // Option, the only value that keeps the promise, and the promise.
-        const KEPT: [(&str, &str, &str); 6] = [
+        const KEPT: [(&str, &str, &str); 4] = [
             ("enable.auto.commit", "false", "offsets are committed only when their shard is durable"),
             ("enable.partition.eof", "true", "a partition at its end must be known, or its silence stops the others"),
-            ("partition.assignment.strategy", "range", "all sensors of a vehicle must reach one consumer"),
-            ("group.protocol", "classic", "the newer protocol does not wait for the pipeline when partitions move"),
             ("partitioner", "murmur2_random", "a vehicle must reach the partition that Java producers choose"),
             ("log.queue", "true", "the client's log goes to ours"),
         ];
@@ -211,12 +236,12 @@ impl KafkaConfig {
     }
 }
 
-fn refused(message: impl Into<String>) -> SourceError {
+pub(crate) fn refused(message: impl Into<String>) -> SourceError {
     SourceError::Kafka { action: "configuration".to_owned(), message: format!("kafka.{}", message.into()) }
 }
 
 /// What Kafka allows as a topic name (249 characters), less what we append.
-fn is_topic_name(name: &str) -> bool {
+pub(crate) fn is_topic_name(name: &str) -> bool {
     (1..=200).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
@@ -272,6 +297,13 @@ mod tests {
     }
 
     #[test]
+    fn one_topic_holds_every_kind_in_the_single_layout() {
+        let config = KafkaConfig { topic_layout: TopicLayout::Single, ..KafkaConfig::default() };
+        assert_eq!(config.topics(), ["ad.frames"]);
+        assert!(KINDS.iter().all(|kind| config.topic(*kind) == "ad.frames"));
+    }
+
+    #[test]
     fn large_messages_widen_the_receive_limit() {
         let config = KafkaConfig { max_message_bytes: 100 << 20, queue_bytes: 200 << 20, ..KafkaConfig::default() };
         let consumer = config.consumer_config().unwrap();
@@ -292,12 +324,12 @@ mod tests {
         assert_eq!(with("session.timeout.ms", "6000").consumer_config().unwrap().get("session.timeout.ms"), Some("6000"));
         let message = with("enable.auto.commit", "true").consumer_config().unwrap_err().to_string();
         assert!(message.contains("expected false, got true"), "{message}");
-        assert!(with("partition.assignment.strategy", "cooperative-sticky").consumer_config().is_err());
     }
 
     #[test]
     fn nested_tables_of_client_options_become_dotted_names() {
-        let text = r#"{"brokers":"b:1","group_id":"g","topic_prefix":"p","max_message_bytes":1000,"queue_bytes":2000,
+        let text = r#"{"brokers":"b:1","group_id":"g","group_protocol":"consumer","assignor":"uniform",
+            "group_instance_id":"","topic_layout":"single","topic_prefix":"p","max_message_bytes":1000,"queue_bytes":2000,
             "session_timeout_ms":1,"quiet_after_ms":1,"connect_timeout_ms":100,"give_up_after_ms":0,
             "client":{"security":{"protocol":"SASL_SSL"},"socket.timeout.ms":10,"ssl":{"ca":{"location":"x"}},"flag":true}}"#;
         let config: KafkaConfig = serde_json::from_str(text).unwrap();

@@ -14,10 +14,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use super::KafkaConfig;
-use super::client::{explain, failed, is_hopeless};
+use super::client::{explain, failed, fatal_error, is_hopeless};
 use super::rebalance::{LaneChange, SourceConsumer, SourceContext};
+use super::siblings::Siblings;
+use super::topics::counts_of;
 use crate::error::SourceError;
-use crate::record::{PartitionId, Record, Rejected, SourceEvent, parse_headers, reason};
+use crate::record::{PartitionId, Record, Rejected, SourceEvent, parse_headers, reason, trace_parent};
 
 /// Longest sleep: bounds how late a partition is called quiet. Messages and group events wake the thread at once.
 const NAP: Duration = Duration::from_millis(50);
@@ -48,15 +50,28 @@ pub(crate) struct Poller {
     context: Arc<SourceContext>,
     config: KafkaConfig,
     lanes: Vec<Lane>,
+    siblings: Siblings,
+    /// Whether [`Siblings`] has to compare.
+    is_unsettled: bool,
     down_since: Option<Instant>,
     last_probe: Instant,
     is_broken: bool,
 }
 
 impl Poller {
-    pub(crate) fn new(consumer: Arc<SourceConsumer>, config: KafkaConfig) -> Self {
+    pub(crate) fn new(consumer: Arc<SourceConsumer>, config: KafkaConfig, siblings: Siblings) -> Self {
         let context = consumer.context().clone();
-        Self { consumer, context, config, lanes: Vec::new(), down_since: None, last_probe: Instant::now(), is_broken: false }
+        Self {
+            consumer,
+            context,
+            config,
+            lanes: Vec::new(),
+            siblings,
+            is_unsettled: false,
+            down_since: None,
+            last_probe: Instant::now(),
+            is_broken: false,
+        }
     }
 
     /// Runs until the source is dropped or cannot go on. The consumer leaves its group at the end.
@@ -65,6 +80,7 @@ impl Poller {
         while !self.context.is_closing() && !self.is_broken {
             self.serve_group();
             self.change_lanes();
+            self.look_for_siblings();
             let moved = self.read_lanes();
             self.tell_quiet();
             self.look_for_broker();
@@ -92,6 +108,7 @@ impl Poller {
 
     fn change_lanes(&mut self) {
         for change in self.context.take_lane_changes() {
+            self.is_unsettled = true;
             match change {
                 LaneChange::Add(partition, queue) => {
                     self.lanes.retain(|lane| lane.partition != partition);
@@ -103,12 +120,28 @@ impl Poller {
         }
     }
 
+    /// Whether all partitions of each number are here.
+    fn look_for_siblings(&mut self) {
+        if !self.is_unsettled {
+            return;
+        }
+        let assigned = self.context.assigned();
+        if self.siblings.wants_look(&assigned) {
+            let counts = self.consumer.fetch_metadata(None, PROBE).ok().map(|found| counts_of(&found, &self.config));
+            self.siblings.looked(counts);
+        }
+        if let Err(error) = self.siblings.check(&assigned) {
+            self.give_up(error);
+        }
+        self.is_unsettled = self.siblings.is_unsettled(&assigned);
+    }
+
     /// Takes messages while there is room. Where there is none they stay in the client, which stops fetching when it has enough.
     fn read_lanes(&mut self) -> bool {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut moved = false;
         for lane in &mut lanes {
-            if self.context.is_held_back(&lane.partition) {
+            if self.context.is_held_back(&lane.partition) || self.siblings.is_incomplete(lane.partition.partition) {
                 // Messages may wait there: it is not quiet.
                 lane.is_drained = false;
             } else {
@@ -169,10 +202,17 @@ impl Poller {
             Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve | RDKafkaErrorCode::OperationTimedOut) => {
                 tracing::debug!(%error, "connection lost");
             }
-            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) || is_hopeless(error) => {
-                self.give_up(failed("reading messages", error));
+            // The thread always polls, so the whole process was stopped for minutes.
+            Some(RDKafkaErrorCode::PollExceeded) => tracing::warn!("stood still for too long: out of the group, joining it again"),
+            // No waiting cures these either: they are about what this worker wants of the group.
+            Some(RDKafkaErrorCode::InconsistentGroupProtocol | RDKafkaErrorCode::InvalidSessionTimeout) => {
+                self.give_up(failed("joining the group", error));
             }
-            _ => tracing::warn!("kafka: {}", explain(error)),
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) || is_hopeless(error) => {
+                let reason = fatal_error(self.consumer.client(), "reading messages");
+                self.give_up(reason.unwrap_or_else(|| failed("reading messages", error)));
+            }
+            _ => tracing::warn!(error = explain(error), "the Kafka client reports an error"),
         }
     }
 
@@ -206,10 +246,9 @@ impl Poller {
 
 fn event(topic: Arc<str>, message: &BorrowedMessage<'_>, limit_bytes: usize) -> SourceEvent {
     let position = SourcePosition { topic, partition: message.partition(), offset: message.offset() };
-    // The binding panics on a header name that is not UTF-8, and anybody may have written that message.
-    match catch_unwind(AssertUnwindSafe(|| headers_of(message))) {
-        Ok(headers) => event_of(position, message, &headers, limit_bytes),
-        Err(_) => {
+    match headers_of(message) {
+        Some(headers) => event_of(position, message, &headers, limit_bytes),
+        None => {
             let text = "a header's name is not UTF-8: no header can be read".to_owned();
             SourceEvent::Rejected(reject(position, message, &[], reason::BAD_HEADER, text))
         }
@@ -218,11 +257,16 @@ fn event(topic: Arc<str>, message: &BorrowedMessage<'_>, limit_bytes: usize) -> 
 
 type HeaderRefs<'a> = Vec<(&'a str, &'a [u8])>;
 
-fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> HeaderRefs<'a> {
-    message
-        .headers()
-        .map(|headers| headers.iter().map(|one| (one.key, one.value.unwrap_or_default())).collect())
-        .unwrap_or_default()
+/// The headers of a message, or `None` where they cannot be read: the binding panics on a name that is not UTF-8, and anybody may have
+/// written that message.
+pub(crate) fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> Option<HeaderRefs<'a>> {
+    let read = || {
+        message
+            .headers()
+            .map(|headers| headers.iter().map(|one| (one.key, one.value.unwrap_or_default())).collect())
+            .unwrap_or_default()
+    };
+    catch_unwind(AssertUnwindSafe(read)).ok()
 }
 
 fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &HeaderRefs<'_>, limit_bytes: usize) -> SourceEvent {
@@ -239,7 +283,8 @@ fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &H
     }
     match parse_headers(position.clone(), message.key(), &by_name) {
         Ok((header, schema, encoding)) => {
-            SourceEvent::Record(Record { header, schema, encoding, payload: Bytes::copy_from_slice(payload) })
+            let trace_parent = trace_parent(&by_name);
+            SourceEvent::Record(Record { header, schema, encoding, payload: Bytes::copy_from_slice(payload), trace_parent })
         }
         Err((code, text)) => refused(code, text),
     }

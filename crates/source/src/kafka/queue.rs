@@ -82,6 +82,12 @@ impl EventQueue {
         }
     }
 
+    /// Events and bytes that wait.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.events.len(), state.bytes)
+    }
+
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.lock().bytes
@@ -93,7 +99,8 @@ impl EventQueue {
     }
 }
 
-fn weight(event: &SourceEvent) -> usize {
+/// What an event takes of the bound.
+pub(crate) fn weight(event: &SourceEvent) -> usize {
     match event {
         SourceEvent::Record(record) => record.payload.len() + RECORD_OVERHEAD_BYTES,
         SourceEvent::Rejected(rejected) => {

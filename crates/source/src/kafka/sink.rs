@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use super::KafkaConfig;
 use super::client::{await_broker, explain, failed, log};
 use crate::error::SourceError;
-use crate::record::{OutgoingMessage, topic_name};
+use crate::record::OutgoingMessage;
 
 /// Longest wait before a full queue is tried again although nobody said that there is room.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
@@ -117,7 +117,7 @@ impl KafkaSink {
     /// not be delivered.
     pub fn send(&mut self, message: &OutgoingMessage) -> Result<(), SourceError> {
         self.check_size(message)?;
-        let topic = topic_name(&self.config.topic_prefix, message.kind);
+        let topic = self.config.topic(message.kind);
         let mut record = BaseRecord::to(&topic)
             .key(message.vehicle.as_bytes())
             .payload(&message.payload[..])

@@ -1,9 +1,11 @@
-//! Promises of the Kafka side, kept against the embedded broker over real sockets.
+//! Promises of the Kafka side, kept against a broker over real sockets: the one that `BOXWRIGHT_TEST_BROKERS` names (`bash tests/kafka run
+//! COMMAND` starts Apache Kafka and sets it), or the embedded one. Tests that stop their broker start one of their own.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use boxwright_model::{SensorKind, StampRef};
@@ -11,8 +13,9 @@ use bytes::Bytes;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
+use super::source::Patience;
 use super::topics::{self, TopicPlan};
-use super::{KafkaConfig, KafkaSink, KafkaSource};
+use super::{Assignor, GroupProtocol, KafkaConfig, KafkaSink, KafkaSource, TopicLayout};
 use crate::broker::EmbeddedBroker;
 use crate::record::{Encoding, OutgoingMessage, PartitionId, Record, Source, SourceEvent};
 
@@ -22,30 +25,57 @@ mod producing;
 
 mod lasting;
 
+mod sharing;
+
+mod trouble;
+
+mod auditing;
+
 mod speed;
 
 /// A broker, and a configuration that reaches it.
 struct Lab {
     config: KafkaConfig,
-    broker: EmbeddedBroker,
+    /// The embedded one, where no other was named.
+    broker: Option<EmbeddedBroker>,
 }
 
 impl Lab {
     fn start() -> Self {
-        Self::start_at(None)
+        match named_brokers() {
+            Some(brokers) => {
+                // Others use the same broker.
+                let name = fresh_name();
+                let config = KafkaConfig { brokers, topic_prefix: name.clone(), group_id: name, ..Self::quick() };
+                Self { config, broker: None }
+            }
+            None => Self::embedded(None),
+        }
     }
 
-    fn start_at(data_dir: Option<&Path>) -> Self {
+    fn embedded(data_dir: Option<&Path>) -> Self {
         let broker = EmbeddedBroker::start(SocketAddr::from(([127, 0, 0, 1], 0)), data_dir).unwrap();
-        let config =
-            KafkaConfig { brokers: broker.address(), quiet_after_ms: 300, session_timeout_ms: 6000, ..KafkaConfig::default() };
-        Self { config, broker }
+        let config = KafkaConfig { brokers: broker.address(), ..Self::quick() };
+        Self { config, broker: Some(broker) }
+    }
+
+    fn quick() -> KafkaConfig {
+        KafkaConfig { quiet_after_ms: 300, session_timeout_ms: 6000, ..KafkaConfig::default() }
     }
 
     fn with_topics(partitions: i32) -> Self {
         let lab = Self::start();
         lab.make_topics(partitions);
         lab
+    }
+
+    /// The topic of a kind (or `frames`, or whatever it may be).
+    fn topic(&self, kind: &str) -> String {
+        format!("{}.{kind}", self.config.topic_prefix)
+    }
+
+    fn partition(&self, kind: &str, number: i32) -> PartitionId {
+        PartitionId { topic: Arc::from(self.topic(kind)), partition: number }
     }
 
     fn make_topics(&self, partitions: i32) {
@@ -147,6 +177,13 @@ fn next_offsets(records: &[&Record]) -> Vec<(PartitionId, i64)> {
     next.into_iter().collect()
 }
 
-fn partition(topic: &str, number: i32) -> PartitionId {
-    PartitionId { topic: Arc::from(topic), partition: number }
+fn named_brokers() -> Option<String> {
+    std::env::var("BOXWRIGHT_TEST_BROKERS").ok().filter(|brokers| !brokers.is_empty())
+}
+
+/// A name that no other test has, and no run before.
+fn fresh_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    format!("t{now}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }

@@ -11,8 +11,9 @@ use rdkafka::metadata::Metadata;
 use serde::Serialize;
 
 use super::KafkaConfig;
-use super::client::{LogContext, await_broker, explain, failed};
+use super::client::{LogContext, await_broker, explain, failed, watermarks};
 use super::dead_letter;
+use super::group::TopicLayout;
 use crate::error::SourceError;
 
 /// How long the broker may take for one administrative request.
@@ -23,8 +24,10 @@ const VISIBLE: Duration = Duration::from_secs(10);
 /// How topics are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPlan {
-    /// Topics are `<prefix>.<kind>`, and `<prefix>.<kind>.dead-letter` beside each.
+    /// Topics are `<prefix>.<kind>` or `<prefix>.frames`, and `<topic>.dead-letter` beside each.
     pub prefix: String,
+    /// One topic a kind, or one for all.
+    pub layout: TopicLayout,
     /// Partitions of each topic: the most workers that can share the work. Dead-letter topics have one.
     pub partitions: i32,
     /// Copies of each partition.
@@ -42,6 +45,7 @@ impl TopicPlan {
     pub fn for_config(config: &KafkaConfig) -> Self {
         Self {
             prefix: config.topic_prefix.clone(),
+            layout: config.topic_layout,
             partitions: 1,
             replication: 1,
             max_message_bytes: config.wire_message_bytes(),
@@ -51,7 +55,7 @@ impl TopicPlan {
 
     /// Name and partition count of every topic.
     fn topics(&self) -> Vec<(String, i32)> {
-        let config = KafkaConfig { topic_prefix: self.prefix.clone(), ..KafkaConfig::default() };
+        let config = KafkaConfig { topic_prefix: self.prefix.clone(), topic_layout: self.layout, ..KafkaConfig::default() };
         let frames: Vec<(String, i32)> = config.topics().into_iter().map(|name| (name, self.partitions)).collect();
         let letters: Vec<(String, i32)> = frames.iter().map(|(name, _)| (dead_letter::topic_of(name), 1)).collect();
         frames.into_iter().chain(letters).collect()
@@ -154,9 +158,7 @@ pub fn list(config: &KafkaConfig) -> Result<Vec<TopicInfo>, SourceError> {
         let mut partitions = Vec::new();
         for partition in topic.partitions() {
             let number = partition.id();
-            let (low, high) = consumer
-                .fetch_watermarks(topic.name(), number, config.connect_timeout())
-                .map_err(|error| failed(format!("asking for the offsets of {}[{number}]", topic.name()), &error))?;
+            let (low, high) = watermarks(consumer.client(), config, topic.name(), number)?;
             partitions.push(PartitionInfo { partition: number, low, high });
         }
         partitions.sort_by_key(|partition| partition.partition);
@@ -169,6 +171,11 @@ pub fn list(config: &KafkaConfig) -> Result<Vec<TopicInfo>, SourceError> {
 
 /// Makes one topic with one partition where it is missing.
 pub(crate) fn ensure(config: &KafkaConfig, name: &str) -> Result<(), SourceError> {
+    make_one(config, name, 1)
+}
+
+/// Makes one topic where it is missing.
+pub(crate) fn make_one(config: &KafkaConfig, name: &str, partitions: i32) -> Result<(), SourceError> {
     let admin = connect(config)?;
     let metadata = await_broker(admin.inner(), config, Instant::now() + config.connect_timeout())?;
     if partition_counts(&metadata).contains_key(name) {
@@ -176,7 +183,7 @@ pub(crate) fn ensure(config: &KafkaConfig, name: &str) -> Result<(), SourceError
     }
     // -1: the broker's own default, because nobody said how many copies there are of the others.
     let plan = TopicPlan { replication: -1, ..TopicPlan::for_config(config) };
-    let outcomes: BTreeMap<String, TopicOutcome> = make(&admin, &plan, &[(name.to_owned(), 1)])?.into_iter().collect();
+    let outcomes: BTreeMap<String, TopicOutcome> = make(&admin, &plan, &[(name.to_owned(), partitions)])?.into_iter().collect();
     match outcomes.get(name) {
         Some(TopicOutcome::Problem(message)) => {
             Err(SourceError::Kafka { action: format!("making the topic {name}"), message: message.clone() })
@@ -267,6 +274,13 @@ fn max_message_bytes(admin: &AdminClient<LogContext>, name: &str) -> Option<u64>
     let described = wait(admin.describe_configs(&[ResourceSpecifier::Topic(name)], &options)).ok()?;
     let resource = described.ok()?.into_iter().next()?.ok()?;
     resource.get("max.message.bytes")?.value.as_ref()?.parse().ok()
+}
+
+/// Partitions of those topics of a configuration that exist.
+pub(crate) fn counts_of(metadata: &Metadata, config: &KafkaConfig) -> BTreeMap<String, usize> {
+    let wanted = config.topics();
+    let counts = partition_counts(metadata).into_iter();
+    counts.filter(|(name, _)| wanted.contains(name)).map(|(name, count)| (name, usize::try_from(count).unwrap_or(0))).collect()
 }
 
 fn partition_counts(metadata: &Metadata) -> BTreeMap<String, i32> {

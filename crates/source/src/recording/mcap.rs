@@ -17,13 +17,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::mcap::records::{MessageHeader, Record, op};
-use ::mcap::sans_io::{SummaryReadEvent, SummaryReader, SummaryReaderOptions};
-use ::mcap::{MAGIC, McapError, Summary};
+use ::mcap::{MAGIC, McapError};
 use boxwright_model::{SensorKind, StampRef};
 use bytes::Bytes;
 
 use self::channels::{Channels, ReadChannel};
 use self::frames::RecordReader;
+use self::parse::parse;
+use self::summary::take_summary;
 use super::notes::Notes;
 use crate::error::RecordingError;
 use crate::record::{OutgoingMessage, Recording, SkippedChannel};
@@ -32,6 +33,10 @@ use crate::wire;
 mod frames;
 
 mod chunk;
+
+mod parse;
+
+mod summary;
 
 mod channels;
 
@@ -94,7 +99,7 @@ impl McapFile {
         let mut total = None;
         if metadata.is_file() {
             // The summary tells channels and counts beforehand. It is a convenience: a file without one is read all the same.
-            total = read_summary(&mut file, size).and_then(|summary| take_summary(&summary, &mut channels));
+            total = take_summary(&mut file, size, &mut channels);
             file.seek(SeekFrom::Start(MAGIC.len() as u64)).map_err(io)?;
         }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -268,7 +273,7 @@ fn keep_chunk(body: &[u8], max_bytes: usize, kept: &mut Vec<Record<'static>>) ->
 /// Collects a record where it is a schema, a channel or a message; others are of no use here.
 fn keep_record(opcode: u8, data: &[u8], kept: &mut Vec<Record<'static>>) -> Result<(), McapError> {
     if matches!(opcode, op::SCHEMA | op::CHANNEL | op::MESSAGE) {
-        kept.push(::mcap::parse_record(opcode, data)?.into_owned());
+        kept.push(parse(opcode, data)?);
     }
     Ok(())
 }
@@ -284,45 +289,4 @@ fn not_mcap(start: &[u8]) -> String {
         "was it copied whole, and is it not compressed from outside (.mcap.zst)?"
     };
     format!("expected an MCAP file (magic {}), got {got}\nhint: {hint}", hex(MAGIC))
-}
-
-/// The summary at the file's end, where there is one that can be read.
-fn read_summary(file: &mut File, size: u64) -> Option<Summary> {
-    // Requests are bounded by what the file still has from there on.
-    let mut reader = SummaryReader::new_with_options(SummaryReaderOptions::default().with_file_size(size));
-    while let Some(event) = reader.next_event() {
-        match event.ok()? {
-            SummaryReadEvent::ReadRequest(wanted) => {
-                let read = file.read(reader.insert(wanted)).ok()?;
-                reader.notify_read(read);
-            }
-            SummaryReadEvent::SeekRequest(to) => reader.notify_seeked(file.seek(to).ok()?),
-        }
-    }
-    reader.finish()
-}
-
-/// Notes the summary's channels and counts the messages that will be read, where it tells all of them.
-fn take_summary(summary: &Summary, channels: &mut Channels) -> Option<u64> {
-    let by_id: BTreeMap<_, _> = summary.channels.iter().collect();
-    for (id, channel) in by_id {
-        let schema_id = channel.schema.as_ref().map_or(0, |schema| schema.id);
-        if let Some(schema) = &channel.schema {
-            channels.add_schema(schema_id, schema.name.clone(), schema.encoding.clone());
-        }
-        channels.add_channel(::mcap::records::Channel {
-            id: *id,
-            schema_id,
-            topic: channel.topic.clone(),
-            message_encoding: channel.message_encoding.clone(),
-            metadata: BTreeMap::new(),
-        });
-    }
-    let mut total = 0_u64;
-    for (id, count) in &summary.stats.as_ref()?.channel_message_counts {
-        if channels.is_read(*id)? {
-            total = total.saturating_add(*count);
-        }
-    }
-    Some(total)
 }

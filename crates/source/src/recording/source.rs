@@ -93,7 +93,9 @@ impl Source for RecordingSource {
     /// Traces a warning: the message stays where it is, in the recording.
     fn dead_letter(&mut self, rejected: &Rejected) -> Result<(), SourceError> {
         tracing::warn!(
-            position = %rejected.position,
+            topic = &*rejected.position.topic,
+            partition = rejected.position.partition,
+            offset = rejected.position.offset,
             reason = %rejected.reason,
             message = %rejected.message,
             "message cannot be used"
@@ -107,7 +109,9 @@ fn received(position: SourcePosition, message: OutgoingMessage) -> SourceEvent {
     let headers = message.headers();
     let by_name: BTreeMap<&str, &[u8]> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     match parse_headers(position.clone(), Some(message.vehicle.as_bytes()), &by_name) {
-        Ok((header, schema, encoding)) => SourceEvent::Record(Record { header, schema, encoding, payload: message.payload }),
+        Ok((header, schema, encoding)) => {
+            SourceEvent::Record(Record { header, schema, encoding, payload: message.payload, trace_parent: None })
+        }
         Err((reason, text)) => SourceEvent::Rejected(Rejected {
             position,
             key: Some(Bytes::copy_from_slice(message.vehicle.as_bytes())),

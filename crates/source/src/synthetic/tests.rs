@@ -87,7 +87,7 @@ fn every_message_passes_the_header_check_and_decodes_to_what_was_seen() {
         let (header, schema, encoding) = parse_headers(position, Some(message.vehicle.as_bytes()), &headers).unwrap();
         assert_eq!((header.kind, header.stamp_ns, header.seq), (frame.frame.kind(), frame.stamp_ns, Some(frame.seq)));
         assert_eq!(header.stamp_ref, frame.stamp_ref);
-        let decoded = wire::decode(&Record { header, schema, encoding, payload: message.payload }).unwrap();
+        let decoded = wire::decode(&Record { header, schema, encoding, payload: message.payload, trace_parent: None }).unwrap();
         match (&decoded, &frame.frame) {
             (SensorFrame::Transforms(got), SensorFrame::Transforms(sent)) => assert_eq!(got.len(), sent.len()),
             (got, sent) => assert_eq!(got, sent),

@@ -1,13 +1,15 @@
 //! Foxglove's messages in protobuf, both ways.
 
 use boxwright_model::time::NS_PER_S;
-use boxwright_model::{CameraModel, FrameTransform, LidarSweep, PointCloud, Pose, SensorFrame, space::pose_from_parts};
+use boxwright_model::{CameraModel, FrameTransform, LidarSweep, PointCloud, Pose, SensorFrame};
 use bytes::{BufMut, Bytes, BytesMut};
 use foxglove::messages::{self, Timestamp, packed_element_field::NumericType};
 use prost::Message;
 
+use super::image::MAX_SIDE_PX;
 use super::points::{self, Field, Layout, Scalar};
-use super::{Fault, Schema, WireError, frame_name, image};
+use super::{Fault, Schema, WireError, frame_name, image, pose};
+use crate::quoted::quoted;
 
 /// Most distortion parameters that are believed: the largest known model (OpenCV's, tilted) has 14.
 const MAX_DISTORTION: usize = 32;
@@ -87,13 +89,7 @@ fn sweep(message: &messages::PointCloud, stride: usize, width: usize, stamp_ns: 
 fn pose_of(position: Option<&messages::Vector3>, rotation: Option<&messages::Quaternion>, what: &str) -> Result<Pose, Fault> {
     let translation = position.map_or([0.0; 3], |v| [v.x, v.y, v.z]);
     let quaternion = rotation.map_or([0.0, 0.0, 0.0, 1.0], |q| [q.x, q.y, q.z, q.w]);
-    pose_from_parts(translation, quaternion).ok_or_else(|| no_pose(what, translation, quaternion))
-}
-
-pub(super) fn no_pose(what: &str, translation: [f64; 3], quaternion: [f64; 4]) -> Fault {
-    format!(
-        "{what}: expected finite numbers and a quaternion with length, got translation {translation:?}, quaternion {quaternion:?}"
-    )
+    pose(what, translation, quaternion)
 }
 
 fn compressed_image(message: messages::CompressedImage) -> Result<SensorFrame, Fault> {
@@ -131,11 +127,16 @@ pub(super) fn camera_model(
             "expected focal lengths above 0, got fx {fx_px}, fy {fy_px}\nhint: an uncalibrated camera sends zeros"
         ));
     }
+    // Before the numbers, which are shown.
+    if distortion.len() > MAX_DISTORTION {
+        return Err(format!("expected at most {MAX_DISTORTION} distortion parameters, got {}", distortion.len()));
+    }
     if !(cx_px.is_finite() && cy_px.is_finite() && distortion.iter().all(|value| value.is_finite())) {
         return Err(format!("expected finite numbers, got cx {cx_px}, cy {cy_px}, distortion {distortion:?}"));
     }
-    if distortion.len() > MAX_DISTORTION {
-        return Err(format!("expected at most {MAX_DISTORTION} distortion parameters, got {}", distortion.len()));
+    // A camera may leave its size out; one that is larger than any picture cannot be stored.
+    if width_px > MAX_SIDE_PX || height_px > MAX_SIDE_PX {
+        return Err(format!("expected sides of at most {MAX_SIDE_PX} px, got {width_px} x {height_px}"));
     }
     Ok(CameraModel { fx_px, fy_px, cx_px, cy_px, distortion_model: distortion_model.into(), distortion, width_px, height_px })
 }
@@ -146,7 +147,7 @@ fn transforms(edges: &[messages::FrameTransform], stamp_ns: i64) -> Result<Senso
 
 fn transform(edge: &messages::FrameTransform, stamp_ns: i64) -> Result<FrameTransform, Fault> {
     let (parent, child) = (frame_name(&edge.parent_frame_id), frame_name(&edge.child_frame_id));
-    let what = format!("{parent} from {child}");
+    let what = format!("{} from {}", quoted(&parent), quoted(&child));
     named_edge(FrameTransform {
         stamp_ns: edge.timestamp.map(nanoseconds).filter(|stamp| *stamp != 0).unwrap_or(stamp_ns),
         parent,
@@ -157,7 +158,7 @@ fn transform(edge: &messages::FrameTransform, stamp_ns: i64) -> Result<FrameTran
 
 pub(super) fn named_edge(edge: FrameTransform) -> Result<FrameTransform, Fault> {
     if edge.parent.is_empty() || edge.child.is_empty() {
-        return Err(format!("expected names of both frames, got parent {:?}, child {:?}", edge.parent, edge.child));
+        return Err(format!("expected names of both frames, got parent {}, child {}", quoted(&edge.parent), quoted(&edge.child)));
     }
     Ok(edge)
 }

@@ -8,9 +8,10 @@ use boxwright_model::CameraImage;
 use bytes::Bytes;
 
 use super::Fault;
+use crate::quoted::quoted;
 
 /// Widest and highest picture that is believed; JPEG cannot say more either.
-const MAX_SIDE_PX: u32 = 65_535;
+pub(super) const MAX_SIDE_PX: u32 = 65_535;
 
 /// A format that a viewer in a browser can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +58,10 @@ pub(super) fn compressed(frame_id: Arc<str>, format_text: &str, data: Bytes) -> 
     let format = match (claimed, found) {
         (Some(claimed), Some(found)) if claimed == found => found,
         (None, Some(found)) if format_text.is_empty() => found,
-        (None, _) => return Err(format!("expected format jpeg, png, webp or avif, got {format_text:?}")),
+        (None, _) => return Err(format!("expected format jpeg, png, webp or avif, got {}", quoted(format_text))),
         (Some(claimed), _) => {
             let got = found.map_or_else(|| first_bytes(&data), |found| format!("a {} file", found.name()));
-            return Err(format!("expected a {} file as the format {format_text:?} says, got {got}", claimed.name()));
+            return Err(format!("expected a {} file as the format {} says, got {got}", claimed.name(), quoted(format_text)));
         }
     };
     let (width_px, height_px) = match format {
@@ -214,8 +215,8 @@ impl Raw<'_> {
     pub(super) fn to_png(&self, frame_id: Arc<str>) -> Result<CameraImage, Fault> {
         let channels = channels(self.encoding).ok_or_else(|| {
             format!(
-                "unsupported pixels: expected rgb8, bgr8, rgba8, bgra8 or mono8, got {:?}\nhint: debayer or convert before sending",
-                self.encoding
+                "unsupported pixels: expected rgb8, bgr8, rgba8, bgra8 or mono8, got {}\nhint: debayer or convert before sending",
+                quoted(self.encoding)
             )
         })?;
         let pixels = self.pixels(&channels)?;

@@ -18,6 +18,7 @@ use boxwright_model::PointCloud;
 use boxwright_model::time::NS_PER_S;
 
 use super::{Fault, WireError};
+use crate::quoted::quoted;
 
 /// Most points of one sweep. The densest sensors of today give 0.6 million; ten million points need 260 MB as columns.
 pub const MAX_POINTS: usize = 10_000_000;
@@ -173,7 +174,7 @@ impl Layout<'_> {
     }
 
     fn field_names(&self) -> String {
-        let names: Vec<&str> = self.fields.iter().take(20).map(|field| field.name).collect();
+        let names: Vec<String> = self.fields.iter().take(20).map(|field| quoted(field.name)).collect();
         if names.is_empty() { "no fields".to_owned() } else { names.join(", ") }
     }
 

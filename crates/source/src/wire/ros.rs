@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use boxwright_model::time::NS_PER_S;
-use boxwright_model::{FrameTransform, LidarSweep, SensorFrame, space::pose_from_parts};
+use boxwright_model::{FrameTransform, LidarSweep, SensorFrame};
 use bytes::Bytes;
 
 use super::cdr::{CdrError, Reader};
 use super::points::{Field, Layout, Scalar};
-use super::{Fault, Schema, WireError, foxglove, frame_name, image, points};
+use super::{Fault, Schema, WireError, foxglove, frame_name, image, points, pose};
+use crate::quoted::quoted;
 
 /// `std_msgs/msg/Header`.
 struct Header<'a> {
@@ -202,12 +203,12 @@ fn parts(reader: &mut Reader<'_>) -> Result<Parts, CdrError> {
 
 fn edge(header: &Header<'_>, child: Arc<str>, (translation, quaternion): Parts, stamp_ns: i64) -> Result<FrameTransform, Fault> {
     let parent = frame_name(header.frame_id);
-    let pose = pose_from_parts(translation, quaternion)
-        .ok_or_else(|| foxglove::no_pose(&format!("{parent} from {child}"), translation, quaternion))?;
+    let what = format!("{} from {}", quoted(&parent), quoted(&child));
+    let parent_from_child = pose(&what, translation, quaternion)?;
     foxglove::named_edge(FrameTransform {
         stamp_ns: if header.stamp_ns == 0 { stamp_ns } else { header.stamp_ns },
         parent,
         child,
-        parent_from_child: pose,
+        parent_from_child,
     })
 }

@@ -17,7 +17,7 @@ fn record(schema: &str, encoding: Encoding, stamp_ns: i64, payload: Bytes) -> Re
         grade: "".into(),
         position: SourcePosition { topic: "t".into(), partition: 0, offset: 0 },
     };
-    Record { header, schema: schema.into(), encoding, payload }
+    Record { header, schema: schema.into(), encoding, payload, trace_parent: None }
 }
 
 fn cloud() -> PointCloud {
@@ -216,6 +216,68 @@ fn the_size_of_a_jpeg_is_read_from_its_header() {
         panic!()
     };
     assert_eq!((&*image.format, image.width_px, image.height_px), ("jpeg", 20, 10));
+}
+
+#[test]
+fn an_error_never_repeats_a_payload() {
+    let long = "ä\u{1}".repeat(100_000);
+    let named = |parent: &str, child: &str| FrameTransform {
+        stamp_ns: 1,
+        parent: parent.into(),
+        child: child.into(),
+        parent_from_child: Pose::translation(1e300, 0.0, 0.0),
+    };
+    let nan_distortion = CameraModel { distortion: vec![f64::NAN; 100_000], ..camera(500.0) };
+    let field_names = ["x", "y"].map(|_| long.as_str());
+    let fields = field_names
+        .iter()
+        .fold(Write::default().u32(1).u32(0).text("l").u32(1).u32(1).u32(2), |write, name| write.text(name).u32(0).u8(7).u32(1));
+    for (schema, encoding, payload) in [
+        ("foxglove.CompressedImage", Encoding::Protobuf, encode_compressed_image(1, "c", &long, b"x")),
+        ("foxglove.CompressedImage", Encoding::Protobuf, encode_compressed_image(1, "c", &format!("jpeg {long}"), b"x")),
+        ("foxglove.CameraCalibration", Encoding::Protobuf, encode_camera_calibration(1, "c", &nan_distortion)),
+        ("foxglove.FrameTransforms", Encoding::Protobuf, encode_transforms(&[named(&long, &long)])),
+        ("foxglove.FrameTransforms", Encoding::Protobuf, encode_transforms(&[named(&long, "")])),
+        ("sensor_msgs/msg/Image", Encoding::Cdr, ros_image(&long, 1, 1, 1, &[0])),
+        ("sensor_msgs/msg/PointCloud2", Encoding::Cdr, fields.u8(0).u32(4).u32(4).bytes(&[0; 4]).u8(1).payload()),
+    ] {
+        let error = decode(&record(schema, encoding, 1, payload)).unwrap_err().to_string();
+        assert!(error.len() < 4_000 && error.contains("expected"), "{schema}: {} bytes: {error:.300}", error.len());
+    }
+    assert!(decode(&record(&long, Encoding::Cdr, 1, Bytes::new())).unwrap_err().to_string().len() < 4_000);
+}
+
+#[test]
+fn a_transform_too_far_to_be_one_is_refused_with_its_numbers() {
+    let edge = |x| FrameTransform {
+        stamp_ns: 1,
+        parent: "a".into(),
+        child: "b".into(),
+        parent_from_child: Pose::translation(x, 0.0, 0.0),
+    };
+    let read = |x| decode(&record("foxglove.FrameTransforms", Encoding::Protobuf, 1, encode_transforms(&[edge(x)])));
+    assert_eq!(read(-1e9).unwrap(), SensorFrame::Transforms(vec![edge(-1e9)]));
+    let error = read(1e308).unwrap_err().to_string();
+    assert!(error.contains("at most 1000000000 m") && error.contains("1e308"), "{error}");
+}
+
+#[test]
+fn a_camera_larger_than_any_picture_is_refused() {
+    let read = |width_px| {
+        let model = CameraModel { width_px, ..camera(500.0) };
+        decode(&record("foxglove.CameraCalibration", Encoding::Protobuf, 1, encode_camera_calibration(1, "c", &model)))
+    };
+    assert!(read(0).is_ok() && read(65_535).is_ok());
+    let error = read(u32::MAX).unwrap_err().to_string();
+    assert!(error.contains("expected sides of at most 65535 px, got 4294967295 x 480"), "{error}");
+}
+
+#[test]
+fn a_frame_has_one_name_however_many_slashes_stand_before_it() {
+    for (sent, read) in [("/base", "base"), ("//base", "base"), ("base/link", "base/link")] {
+        let payload = encode_point_cloud(5, sent, &cloud());
+        assert_eq!(sweep(decode(&record("foxglove.PointCloud", Encoding::Protobuf, 5, payload)).unwrap()).frame_id, read);
+    }
 }
 
 fn valid_payloads() -> Vec<(&'static str, Encoding, Bytes)> {

@@ -28,7 +28,7 @@ struct Stream {
     newest_ns: i64,
     /// Two frames in a row agree about the time.
     confirmed: bool,
-    /// A stamp far ahead that no second frame has confirmed.
+    /// A stamp far ahead that no second frame has confirmed. A frame with the same stamp is its copy and confirms nothing.
     suspect_ns: Option<i64>,
     /// Messages so far.
     count: u64,
@@ -39,17 +39,19 @@ impl Stream {
         Self { first_ns: stamp_ns, newest_ns: stamp_ns, confirmed: false, suspect_ns: None, count: 0 }
     }
 
-    /// Takes a stamp and tells whether it is behind the stream by more than the lateness.
-    fn admit(&mut self, stamp_ns: i64, lateness_ns: i64) -> bool {
+    /// Takes a stamp and tells whether it is behind the stream by more than the lateness, and how far it is believed.
+    fn admit(&mut self, stamp_ns: i64, lateness_ns: i64) -> (bool, Trust) {
         let agree = |other_ns: i64| stamp_ns.abs_diff(other_ns) <= MAX_STEP_NS.unsigned_abs();
         if agree(self.newest_ns) {
             let behind = stamp_ns.saturating_add(lateness_ns) < self.newest_ns;
             self.newest_ns = self.newest_ns.max(stamp_ns);
             // The very first frame agrees with itself, which proves nothing.
-            self.confirmed |= self.count > 0;
-            self.suspect_ns = None;
-            behind
-        } else if let Some(suspect_ns) = self.suspect_ns.filter(|suspect_ns| agree(*suspect_ns)) {
+            let is_first_pair = self.count > 0 && !self.confirmed;
+            self.confirmed |= is_first_pair;
+            let settles = self.suspect_ns.take().is_some() || is_first_pair;
+            let trust = if settles { Trust::Confirms } else { Trust::Agrees };
+            (behind, trust)
+        } else if let Some(suspect_ns) = self.suspect_ns.filter(|suspect_ns| agree(*suspect_ns) && *suspect_ns != stamp_ns) {
             *self = Self {
                 first_ns: stamp_ns.min(suspect_ns),
                 newest_ns: stamp_ns.max(suspect_ns),
@@ -57,17 +59,29 @@ impl Stream {
                 suspect_ns: None,
                 count: self.count,
             };
-            stamp_ns.saturating_add(lateness_ns) < suspect_ns
+            (stamp_ns.saturating_add(lateness_ns) < suspect_ns, Trust::Confirms)
         } else if !self.confirmed {
+            // One of the two is wrong; the next frame will tell which.
             *self = Self { count: self.count, ..Self::new(stamp_ns) };
-            false
+            (false, Trust::Agrees)
         } else if stamp_ns > self.newest_ns {
             self.suspect_ns = Some(stamp_ns);
-            false
+            (false, Trust::Suspect { until_ns: self.newest_ns.saturating_add(MAX_STEP_NS) })
         } else {
-            true
+            (true, Trust::Agrees)
         }
     }
+}
+
+/// How far a stamp is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It is within [`MAX_STEP_NS`] of what its stream said last, or there is nothing to hold it against.
+    Agrees,
+    /// It settles what its stream said before without being believed.
+    Confirms,
+    /// It is far ahead of its stream, and no second frame has confirmed it. The stream's newest stamp plus [`MAX_STEP_NS`] is given.
+    Suspect { until_ns: i64 },
 }
 
 /// What a partition says about a message of its own.
@@ -75,6 +89,7 @@ pub(super) struct Admission {
     /// How many messages of its stream came before.
     pub(super) ordinal: u64,
     pub(super) late: Option<LateReason>,
+    pub(super) trust: Trust,
     /// Newest stamp of its stream, or of the partition where the stream is idle, and at least the floor. The clip that holds it cannot
     /// have closed, unless the partition had been quiet.
     pub(super) newest_ns: i64,
@@ -101,7 +116,7 @@ impl Partition {
         self.quiet = false;
         let below_floor = stamp_ns < self.floor_ns;
         let stream = self.streams.entry((kind, Arc::clone(sensor))).or_insert_with(|| Stream::new(stamp_ns));
-        let behind_own = stream.admit(stamp_ns, limits.lateness_ns);
+        let (behind_own, trust) = stream.admit(stamp_ns, limits.lateness_ns);
         let (ordinal, own_ns) = (stream.count, stream.newest_ns);
         stream.count += 1;
         self.learned |= stream.confirmed && stream.newest_ns.saturating_sub(stream.first_ns) >= limits.idle_ns;
@@ -114,7 +129,7 @@ impl Partition {
             (false, false) => None,
         };
         let mate_ns = newest_ns.filter(|newest_ns| newest_ns.saturating_sub(own_ns) > limits.idle_ns);
-        Admission { ordinal, late, newest_ns: mate_ns.unwrap_or(own_ns).max(self.floor_ns) }
+        Admission { ordinal, late, trust, newest_ns: mate_ns.unwrap_or(own_ns).max(self.floor_ns) }
     }
 
     /// The newest stamp that a second frame confirms.

@@ -116,7 +116,7 @@ fn copies_are_told_apart_by_sequence_number_and_only_where_they_cost_something()
     order.push(with_seq(None, 2), &mut out);
     assert!(out.is_empty());
     order.push(with_seq(Some(2), 3), &mut out);
-    assert_eq!(out, [OrderEvent::Duplicate { token: 3 }]);
+    assert_eq!(out, [OrderEvent::Duplicate { token: 3, count_in: ClipId(0) }]);
     let transform = |token| Arrival { kind: SensorKind::Transform, ..lidar(0, 100, token) };
     order.push(transform(4), &mut out);
     order.push(transform(5), &mut out);
@@ -135,7 +135,7 @@ fn a_copy_of_a_frame_that_already_left_is_known() {
     }
     // The camera was left out; the horizon stands at 4400 and 4300 is the last that left.
     order.push(lidar(1, 4300, 77), &mut out);
-    assert_eq!(out.last(), Some(&OrderEvent::Duplicate { token: 77 }));
+    assert!(matches!(out.last(), Some(OrderEvent::Duplicate { token: 77, .. })), "{out:?}");
 }
 
 #[test]
@@ -156,6 +156,82 @@ fn one_absurd_stamp_costs_no_other_message() {
             assert_eq!(left, (0..60).collect::<Vec<_>>(), "{absurd_ms} at {at}");
         }
     }
+}
+
+/// What became of the frame 999, as a late reason or nothing.
+fn fate_of_999(out: &[OrderEvent]) -> Option<(LateReason, ClipId)> {
+    out.iter().find_map(|event| match event {
+        OrderEvent::Late { token: 999, reason, store_in, .. } => Some((*reason, *store_in)),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_stamp_far_ahead_is_late_with_the_clip_of_its_sensor_as_soon_as_the_next_frame_disagrees() {
+    for copies in [1, 2] {
+        let mut order = VehicleOrder::new(&roomy(), grid());
+        let mut out = Vec::new();
+        feed_both(&mut order, 0, 3000, &mut out);
+        for copy in 0..copies {
+            order.push(lidar(0, 86_400_000, 999 + copy), &mut out);
+        }
+        assert_eq!(fate_of_999(&out), None, "it may be right until the next frame has come");
+        order.push(lidar(0, 3000, 3000), &mut out);
+        assert_eq!(fate_of_999(&out), Some((LateReason::StampAhead, ClipId(1))), "{copies} copies");
+        assert!(order.buffered() < 20);
+    }
+}
+
+#[test]
+fn a_stamp_far_ahead_of_a_sensor_that_then_is_silent_holds_nothing_up_for_longer_than_a_minute() {
+    let mut order = VehicleOrder::new(&roomy(), grid());
+    let mut out = Vec::new();
+    feed_both(&mut order, 0, 3000, &mut out);
+    order.push(camera(1, 86_400_000, 999), &mut out);
+    order.quiet(1, &mut out);
+    for stamp_ms in (3000..62_000).step_by(100) {
+        order.push(lidar(0, stamp_ms, stamp_ms as u64), &mut out);
+    }
+    assert_eq!(fate_of_999(&out), None);
+    for stamp_ms in (62_000..66_000).step_by(100) {
+        order.push(lidar(0, stamp_ms, stamp_ms as u64), &mut out);
+    }
+    // The camera's newest stamp, 2.9 s, and a minute: the next frame is in the clip that begins at 62 s.
+    assert_eq!(fate_of_999(&out), Some((LateReason::StampAhead, ClipId(31))));
+}
+
+#[test]
+fn a_sensor_with_one_message_after_a_long_sleep_is_believed_when_the_vehicle_gets_there() {
+    let mut order = VehicleOrder::new(&roomy(), grid());
+    let mut out = Vec::new();
+    let calibration = |stamp_ms, token| Arrival { kind: SensorKind::Calibration, ..lidar(2, stamp_ms, token) };
+    order.push(calibration(0, 1), &mut out);
+    order.push(calibration(1, 2), &mut out);
+    feed_both(&mut order, 0, 5000, &mut out);
+    order.push(calibration(86_400_000, 999), &mut out);
+    order.quiet(2, &mut out);
+    feed_both(&mut order, 86_400_000, 86_405_000, &mut out);
+    assert!(tokens(&out).contains(&999), "it leaves in its turn");
+    assert_eq!(fate_of_999(&out), None);
+    // And where the vehicle never gets there, the end of the input decides.
+    let mut order = VehicleOrder::new(&roomy(), grid());
+    out.clear();
+    feed_both(&mut order, 0, 5000, &mut out);
+    order.push(camera(1, 86_400_000, 999), &mut out);
+    order.finish(&mut out);
+    assert_eq!(fate_of_999(&out), Some((LateReason::StampAhead, ClipId(2))));
+    assert_eq!(order.buffered(), 0);
+}
+
+#[test]
+fn a_first_stamp_far_ahead_does_not_stay_in_memory() {
+    let mut order = VehicleOrder::new(&roomy(), grid());
+    let mut out = Vec::new();
+    order.push(lidar(0, 86_400_000, 999), &mut out);
+    order.push(lidar(0, 0, 0), &mut out);
+    assert_eq!(fate_of_999(&out), None, "either may be the wrong one");
+    order.push(lidar(0, 100, 1), &mut out);
+    assert_eq!(fate_of_999(&out), Some((LateReason::StampAhead, ClipId(0))));
 }
 
 #[test]
@@ -229,7 +305,7 @@ fn of_two_copies_in_two_partitions_the_same_one_is_kept_whichever_comes_first() 
             order.push(lidar(partition, 100, u64::from(partition)), &mut out);
         }
         order.finish(&mut out);
-        assert_eq!(out[0], OrderEvent::Duplicate { token: 1 });
+        assert_eq!(out[0], OrderEvent::Duplicate { token: 1, count_in: ClipId(0) });
         assert_eq!(tokens(&out), [0]);
     }
 }
@@ -508,7 +584,11 @@ proptest! {
                     prop_assert!(*store_in > closed);
                     opened.insert(*store_in);
                 }
-                OrderEvent::Duplicate { token } => fates[*token as usize] += 1,
+                OrderEvent::Duplicate { token, count_in } => {
+                    fates[*token as usize] += 1;
+                    prop_assert!(*count_in > closed);
+                    opened.insert(*count_in);
+                }
                 OrderEvent::Close { clip, .. } => {
                     prop_assert!(*clip > closed && opened.remove(clip));
                     closed = *clip;

@@ -20,7 +20,7 @@ fn two_megabyte_messages_arrive_as_they_were_sent() {
         assert_eq!(record.payload, sent.payload);
         assert_eq!((&*record.header.vehicle, &*record.header.sensor, record.header.seq), ("car-1", "lidar_top", Some(sent.seq)));
         assert_eq!((record.header.stamp_ns, record.header.stamp_ref), (sent.stamp_ns, StampRef::SweepMid));
-        assert_eq!(record.header.position.to_string(), format!("ad.lidar[0]@{offset}"));
+        assert_eq!(record.header.position.to_string(), format!("{}[0]@{offset}", lab.topic("lidar")));
     }
 }
 
@@ -41,16 +41,16 @@ fn a_partition_is_quiet_once_until_its_next_message() {
     let events = events_until(&mut source, |events| quiet(events).len() == 4);
     let mut names = quiet(&events);
     names.sort();
-    assert_eq!(names, ["ad.calibration[0]", "ad.camera[0]", "ad.lidar[0]", "ad.transform[0]"]);
+    assert_eq!(names, ["calibration", "camera", "lidar", "transform"].map(|kind| lab.partition(kind, 0).to_string()));
     let place = |wanted: &dyn Fn(&SourceEvent) -> bool| events.iter().position(wanted).unwrap();
-    let camera = partition("ad.camera", 0);
+    let camera = lab.partition("camera", 0);
     assert!(place(&|event| matches!(event, SourceEvent::Record(_))) < place(&|event| *event == SourceEvent::Quiet(camera.clone())));
     std::thread::sleep(Duration::from_millis(800));
     assert_eq!(source.next_event(Duration::ZERO).unwrap(), None, "said twice");
     sink.send(&message(SensorKind::Camera, "car-1", 1, 100)).unwrap();
     sink.flush(Duration::from_secs(10)).unwrap();
     let events = events_until(&mut source, |events| quiet(events).len() == 1);
-    assert_eq!(quiet(&events), ["ad.camera[0]"]);
+    assert_eq!(quiet(&events), [camera.to_string()]);
     assert_eq!(records(&events).len(), 1);
 }
 
@@ -88,7 +88,8 @@ fn messages_that_cannot_be_used_are_rejected_with_their_reason_and_the_rest_goes
         good.iter().map(|(key, old)| (*key, if *key == name { value } else { *old })).collect::<Vec<_>>()
     };
     let without = |name: &str| good.iter().copied().filter(|(key, _)| *key != name).collect::<Vec<_>>();
-    let send = |headers: &[(&str, &str)], payload: Option<&[u8]>| send_raw(&lab.config, "ad.lidar", "car-1", headers, payload);
+    let send =
+        |headers: &[(&str, &str)], payload: Option<&[u8]>| send_raw(&lab.config, &lab.topic("lidar"), "car-1", headers, payload);
     send(&without("schema"), Some(b"x"));
     send(&with("stamp_ns", "soon"), Some(b"x"));
     send(&with("stamp_ns", "-5"), Some(b"x"));
@@ -139,17 +140,17 @@ fn a_message_above_the_limit_is_rejected_whole() {
 #[test]
 fn a_dead_letter_keeps_everything_and_says_where_it_came_from() {
     let lab = Lab::with_topics(1);
-    send_raw(&lab.config, "ad.lidar", "car-1", &[("schema", "nobody.Knows"), ("mine", "kept")], Some(b"payload"));
+    send_raw(&lab.config, &lab.topic("lidar"), "car-1", &[("schema", "nobody.Knows"), ("mine", "kept")], Some(b"payload"));
     let mut source = lab.source();
     let events = events_until(&mut source, |events| events.iter().any(|event| matches!(event, SourceEvent::Rejected(_))));
     let rejected =
         events.iter().find_map(|event| if let SourceEvent::Rejected(one) = event { Some(one.clone()) } else { None }).unwrap();
     source.dead_letter(&rejected).unwrap();
-    let (key, headers, payload) = read_one(&lab.config, "ad.lidar.dead-letter");
+    let (key, headers, payload) = read_one(&lab.config, &lab.topic("lidar.dead-letter"));
     assert_eq!((key.as_str(), payload.as_slice()), ("car-1", &b"payload"[..]));
     let header = |name: &str| headers.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     assert_eq!(header("reason"), Some(reason::MISSING_HEADER));
-    assert_eq!(header("source_topic"), Some("ad.lidar"));
+    assert_eq!(header("source_topic"), Some(lab.topic("lidar").as_str()));
     assert_eq!((header("source_partition"), header("source_offset")), (Some("0"), Some("0")));
     assert_eq!((header("mine"), header("schema")), (Some("kept"), Some("nobody.Knows")));
     assert!(header("message").unwrap().contains("encoding"));
@@ -158,12 +159,12 @@ fn a_dead_letter_keeps_everything_and_says_where_it_came_from() {
 #[test]
 fn a_dead_letter_that_is_too_large_leaves_its_payload_out_and_says_so() {
     let lab = Lab::with_topics(1);
-    let config = KafkaConfig { max_message_bytes: 2_000, topic_prefix: "other".to_owned(), ..lab.config.clone() };
+    let config = KafkaConfig { max_message_bytes: 2_000, topic_prefix: lab.topic("other"), ..lab.config.clone() };
     topics::create(&config, &TopicPlan::for_config(&config)).unwrap();
     let mut source = KafkaSource::connect(&config).unwrap();
     let rejected = Rejected {
         // A topic without a dead-letter topic: it is made.
-        position: boxwright_model::SourcePosition { topic: "fresh".into(), partition: 3, offset: 9 },
+        position: boxwright_model::SourcePosition { topic: lab.topic("fresh").into(), partition: 3, offset: 9 },
         key: None,
         headers: Vec::new(),
         payload: Some(Bytes::from(vec![7; 10_000])),
@@ -171,7 +172,7 @@ fn a_dead_letter_that_is_too_large_leaves_its_payload_out_and_says_so() {
         message: "m".to_owned(),
     };
     source.dead_letter(&rejected).unwrap();
-    let (_, headers, payload) = read_one(&lab.config, "fresh.dead-letter");
+    let (_, headers, payload) = read_one(&lab.config, &lab.topic("fresh.dead-letter"));
     assert!(payload.is_empty());
     assert!(headers.contains(&("payload_bytes".to_owned(), "10000".to_owned())), "{headers:?}");
 }
@@ -192,7 +193,7 @@ fn reading_goes_on_where_it_was_committed() {
     let events = events_until(&mut source, |events| records(events).len() == 8);
     assert_eq!(records(&events)[0].header.position.offset, 12);
     source.commit(&next_offsets(&records(&events))).unwrap();
-    assert_eq!(source.stale_commits(), 0);
+    assert_eq!(source.stats().stale_commits, 0);
 }
 
 #[test]
@@ -200,8 +201,8 @@ fn a_commit_for_a_partition_that_is_not_ours_is_left_out_and_counted() {
     let lab = Lab::with_topics(1);
     let mut source = lab.source();
     events_until(&mut source, |events| !assigned(events).is_empty());
-    source.commit(&[(partition("ad.lidar", 7), 5)]).unwrap();
-    assert_eq!(source.stale_commits(), 1);
+    source.commit(&[(lab.partition("lidar", 7), 5)]).unwrap();
+    assert_eq!(source.stats().stale_commits, 1);
 }
 
 #[test]
@@ -231,7 +232,8 @@ fn consumers_share_partitions_by_number_and_hand_over_after_an_acknowledgement()
 #[test]
 fn a_pipeline_that_does_not_acknowledge_holds_the_group_only_for_a_while() {
     let lab = Lab::with_topics(2);
-    let mut first = KafkaSource::connect_with_patience(&lab.config, Duration::from_secs(1)).unwrap();
+    let patience = Patience { revocation: Duration::from_secs(1), ..Patience::default() };
+    let mut first = KafkaSource::connect_with_patience(&lab.config, patience).unwrap();
     events_until(&mut first, |events| assigned(events).len() == 8);
     let mut second = lab.source();
     // The first never says that it is done.
@@ -267,17 +269,19 @@ fn missing_topics_are_named_unless_one_exists() {
     let config = KafkaConfig { connect_timeout_ms: 1000, ..lab.config.clone() };
     let error = KafkaSource::connect(&config).err().unwrap();
     assert!(matches!(error, SourceError::NoTopics { .. }), "{error}");
-    assert!(error.to_string().contains("ad.lidar") && error.to_string().contains("topics create"), "{error}");
+    assert!(error.to_string().contains(&lab.topic("lidar")) && error.to_string().contains("topics create"), "{error}");
     assert!(matches!(KafkaSink::connect(&config).err().unwrap(), SourceError::NoTopics { .. }));
-    kafka::topics::ensure(&config, "ad.camera").unwrap();
+    kafka::topics::ensure(&config, &lab.topic("camera")).unwrap();
     let mut source = KafkaSource::connect(&config).unwrap();
     let events = events_until(&mut source, |events| !assigned(events).is_empty());
-    assert_eq!(assigned(&events), [partition("ad.camera", 0)]);
+    assert_eq!(assigned(&events), [lab.partition("camera", 0)]);
 }
 
 #[test]
 fn a_broker_that_goes_away_ends_nothing_unless_told_to() {
-    let Lab { config, broker } = Lab::with_topics(1);
+    let lab = Lab::embedded(None);
+    lab.make_topics(1);
+    let Lab { config, broker } = lab;
     let mut patient = KafkaSource::connect(&config).unwrap();
     let mut impatient =
         KafkaSource::connect(&KafkaConfig { give_up_after_ms: 1500, group_id: "other".to_owned(), ..config }).unwrap();
@@ -300,7 +304,7 @@ fn a_broker_that_goes_away_ends_nothing_unless_told_to() {
 }
 
 /// Key, headers and payload of the first message of a topic.
-fn read_one(config: &KafkaConfig, topic: &str) -> (String, Vec<(String, String)>, Vec<u8>) {
+pub(super) fn read_one(config: &KafkaConfig, topic: &str) -> (String, Vec<(String, String)>, Vec<u8>) {
     use rdkafka::consumer::{BaseConsumer, Consumer};
     use rdkafka::message::{Headers, Message};
     let consumer: BaseConsumer = config.consumer_config().unwrap().set("group.id", "reader").create().unwrap();

@@ -18,7 +18,7 @@ fn a_lasting_broker_keeps_topics_offsets_and_messages_over_a_restart() {
     let data_dir = folder.path().join("lab één/data");
     let (first, second, address);
     {
-        let lab = Lab::start_at(Some(&data_dir));
+        let lab = Lab::embedded(Some(&data_dir));
         lab.make_topics(2);
         let mut sink = lab.sink();
         for seq in 0..10 {
@@ -29,10 +29,10 @@ fn a_lasting_broker_keeps_topics_offsets_and_messages_over_a_restart() {
         let events = events_until(&mut source, |events| records(events).len() == 10);
         source.commit(&next_offsets(&records(&events)[..4])).unwrap();
         first = topics::list(&lab.config).unwrap();
-        address = lab.broker.address();
+        address = lab.config.brokers.clone();
     }
     {
-        let lab = Lab::start_at(Some(&data_dir));
+        let lab = Lab::embedded(Some(&data_dir));
         second = topics::list(&lab.config).unwrap();
         let mut source = lab.source();
         let events = events_until(&mut source, |events| records(events).len() == 6);
@@ -72,7 +72,8 @@ fn a_taken_port_and_a_folder_that_is_a_file_are_clear_errors() {
 
 #[test]
 fn it_stops_at_once_although_clients_are_connected() {
-    let lab = Lab::with_topics(1);
+    let lab = Lab::embedded(None);
+    lab.make_topics(1);
     let _source = lab.source();
     let Lab { broker, .. } = lab;
     let started = Instant::now();

@@ -83,7 +83,9 @@ fn the_producer_blocks_at_its_bound_and_delivers_everything() {
 
 #[test]
 fn a_message_that_no_broker_takes_is_an_error() {
-    let Lab { mut config, broker } = Lab::with_topics(1);
+    let lab = Lab::embedded(None);
+    lab.make_topics(1);
+    let Lab { mut config, broker } = lab;
     config.client.insert("message.timeout.ms".to_owned(), "500".to_owned());
     let mut sink = KafkaSink::connect(&config).unwrap();
     drop(broker);
@@ -155,7 +157,7 @@ fn topics_are_made_once_and_checked_afterwards() {
     let made = topics::create(&lab.config, &plan).unwrap();
     assert_eq!(made.len(), 8);
     assert!(made.iter().all(|topic| topic.outcome == TopicOutcome::Created), "{made:?}");
-    assert_eq!((made[0].name.as_str(), made[4].name.as_str()), ("ad.lidar", "ad.lidar.dead-letter"));
+    assert_eq!((&made[0].name, &made[4].name), (&lab.topic("lidar"), &lab.topic("lidar.dead-letter")));
     let again = topics::create(&lab.config, &plan).unwrap();
     assert!(again.iter().all(|topic| topic.outcome == TopicOutcome::Existed), "{again:?}");
     let other = topics::create(&lab.config, &TopicPlan { partitions: 4, ..plan.clone() }).unwrap();
@@ -177,7 +179,7 @@ fn the_list_of_topics_counts_messages() {
     let listed = topics::list(&lab.config).unwrap();
     let names: Vec<_> = listed.iter().map(|topic| topic.name.as_str()).collect();
     assert_eq!(names.len(), 8);
-    let transform = listed.iter().find(|topic| topic.name == "ad.transform").unwrap();
+    let transform = listed.iter().find(|topic| topic.name == lab.topic("transform")).unwrap();
     assert_eq!((transform.partitions.len(), transform.messages), (2, 50), "{transform:?}");
     assert_eq!(listed.iter().map(|topic| topic.messages).sum::<u64>(), 50);
 }

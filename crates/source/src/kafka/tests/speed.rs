@@ -46,7 +46,7 @@ fn two_megabyte_messages_in_memory() {
 #[ignore = "a measurement"]
 fn two_megabyte_messages_on_disk() {
     let folder = tempfile::tempdir_in(".").unwrap();
-    measure("disk", &Lab::start_at(Some(folder.path())), 150);
+    measure("disk", &Lab::embedded(Some(folder.path())), 150);
 }
 
 #[test]

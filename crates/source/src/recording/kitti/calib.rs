@@ -13,6 +13,9 @@ const MAX_CALIB_BYTES: u64 = 1 << 20;
 /// Rotations in the files are rounded to 7 digits; one that is farther from orthonormal than this is none.
 const MAX_ROTATION_ERROR: f64 = 1e-3;
 
+/// Sensors are metres apart; farther than this is no place on a vehicle.
+const MAX_PLACE_M: f64 = 1_000.0;
+
 /// A calibrated camera: its place and its intrinsics.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Camera {
@@ -20,6 +23,13 @@ pub(super) struct Camera {
     pub(super) ego_from_camera: Pose,
     /// Intrinsics of the images in the folder.
     pub(super) model: CameraModel,
+}
+
+fn on_the_vehicle(key: &str, place_m: Vector3<f64>) -> Result<Vector3<f64>, String> {
+    if place_m.iter().all(|value| value.abs() <= MAX_PLACE_M) {
+        return Ok(place_m);
+    }
+    Err(format!("{key}: expected a place within {MAX_PLACE_M} m, got {} {} {}", place_m.x, place_m.y, place_m.z))
 }
 
 /// A calibration file: `key: numbers` lines.
@@ -52,16 +62,18 @@ impl CalibFile {
     fn numbers<const N: usize>(&self, key: &str) -> Result<[f64; N], String> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let values = self.values.get(key).ok_or_else(|| format!("{name}: expected a line `{key}: …`, got none"))?;
-        <[f64; N]>::try_from(values.as_slice())
-            .ok()
-            .filter(|numbers| numbers.iter().all(|number| number.is_finite()))
-            .ok_or_else(|| format!("{name}: {key}: expected {N} finite numbers, got {values:?}"))
+        <[f64; N]>::try_from(values.as_slice()).ok().filter(|numbers| numbers.iter().all(|number| number.is_finite())).ok_or_else(
+            || {
+                let shown = values.get(..values.len().min(2 * N)).unwrap_or_default();
+                format!("{name}: {key}: expected {N} finite numbers, got {} that begin with {shown:?}", values.len())
+            },
+        )
     }
 
     fn rotation(&self, key: &str) -> Result<UnitQuaternion<f64>, String> {
         let matrix = Matrix3::from_row_slice(&self.numbers::<9>(key)?);
         let error = (matrix * matrix.transpose() - Matrix3::identity()).abs().max();
-        if error > MAX_ROTATION_ERROR || matrix.determinant() < 0.0 {
+        if !(error <= MAX_ROTATION_ERROR) || matrix.determinant() < 0.0 {
             return Err(format!("{key}: expected a rotation matrix, got one that is {error:.1e} from orthonormal"));
         }
         let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(matrix));
@@ -71,7 +83,7 @@ impl CalibFile {
     /// The rigid transform that the file's `R` and `T` with a suffix (`""`, `"_02"`) give.
     pub(super) fn rigid(&self, suffix: &str) -> Result<Pose, String> {
         let rotation = self.rotation(&format!("R{suffix}"))?;
-        let translation = Vector3::from(self.numbers::<3>(&format!("T{suffix}"))?);
+        let translation = on_the_vehicle(&format!("T{suffix}"), Vector3::from(self.numbers::<3>(&format!("T{suffix}"))?))?;
         Ok(Pose::from_parts(Translation3::from(translation), rotation))
     }
 
@@ -82,6 +94,7 @@ impl CalibFile {
         let rect_from_cam0 = Pose::from_parts(Translation3::identity(), self.rotation("R_rect_00")?);
         // P = K [I | t]: the fourth column is K t.
         let offset = Vector3::new((p[3] - cx * p[11]) / fx, (p[7] - cy * p[11]) / fy, p[11]);
+        let offset = on_the_vehicle(&format!("P_rect_{number}"), offset)?;
         let camera_from_velo =
             Pose::from_parts(Translation3::from(offset), UnitQuaternion::identity()) * rect_from_cam0 * cam0_from_velo;
         let model = self.model(&format!("S_rect_{number}"), [fx, fy, cx, cy], "", Vec::new())?;

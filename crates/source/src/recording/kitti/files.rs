@@ -5,6 +5,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::quoted::quoted;
+
 /// Bytes of one point: x, y, z and reflectance as little-endian `f32`.
 const POINT_BYTES: usize = 16;
 /// Largest frame file that is read: a sweep of four million points has as much.
@@ -51,7 +53,7 @@ fn points_from_text(path: &Path) -> Result<Bytes, String> {
             Some(point) if point.len() == POINT_BYTES / size_of::<f32>() => {
                 packed.extend(point.iter().flat_map(|value| value.to_le_bytes()));
             }
-            _ => return Err(format!("{}: line {}: expected 4 numbers, got {line:?}", path.display(), number + 1)),
+            _ => return Err(format!("{}: line {}: expected 4 numbers, got {}", path.display(), number + 1, quoted(line))),
         }
     }
     Ok(packed.into())

@@ -1,11 +1,15 @@
 //! Poses from OXTS packets: GPS and inertial measurements in one line of text per frame.
 
-use std::f64::consts::PI;
+use std::f64::consts::{PI, TAU};
 
 use boxwright_model::Pose;
 use nalgebra::{Translation3, UnitQuaternion, Vector3};
 
+use crate::quoted::quoted;
+
 const EARTH_RADIUS_M: f64 = 6_378_137.0;
+/// No vehicle is higher; a packet that says so is damaged, and its pose would not be finite.
+const MAX_ALTITUDE_M: f64 = 100_000.0;
 
 /// The six leading numbers of a packet: where the vehicle is, and how it is turned.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,12 +33,21 @@ impl Packet {
                 .parse()
                 .ok()
                 .filter(|value: &f64| value.is_finite())
-                .ok_or_else(|| format!("expected a finite number in place {place}, got {word:?}"))?;
+                .ok_or_else(|| format!("expected a finite number in place {place}, got {}", quoted(word)))?;
         }
         let [latitude_deg, longitude_deg, altitude_m, roll_rad, pitch_rad, yaw_rad] = numbers;
-        // Beyond the poles' neighbourhood the Mercator projection runs to infinity.
-        if latitude_deg.abs() > 89.0 {
-            return Err(format!("expected a latitude within 89 degrees of the equator, got {latitude_deg}"));
+        for (what, value, most) in [
+            // Beyond the poles' neighbourhood the Mercator projection runs to infinity.
+            ("a latitude in degrees", latitude_deg, 89.0),
+            ("a longitude in degrees", longitude_deg, 360.0),
+            ("an altitude in metres", altitude_m, MAX_ALTITUDE_M),
+            ("a roll in radians", roll_rad, TAU),
+            ("a pitch in radians", pitch_rad, TAU),
+            ("a yaw in radians", yaw_rad, TAU),
+        ] {
+            if value.abs() > most {
+                return Err(format!("expected {what} of at most {most} either way, got {value}"));
+            }
         }
         Ok(Self { latitude_deg, longitude_deg, altitude_m, roll_rad, pitch_rad, yaw_rad })
     }

@@ -189,6 +189,40 @@ fn a_broken_file_does_not_take_the_others_with_it() {
 }
 
 #[test]
+fn numbers_that_no_vehicle_has_are_passed_over_and_told() {
+    let fabricated = Fabricated::new("sync");
+    fabricated.write("oxts", 2, "txt", b"49.0 1e300 112.0 0.02 0.01 -0.4");
+    fabricated.write("oxts", 3, "txt", b"49.0 8.4 1e308 0.02 0.01 -0.4");
+    fabricated.write("oxts", 5, "txt", b"49.0 8.4 112.0 0.02 0.01 1e300");
+    fs::write(fabricated.path("velodyne_points", 3, "txt"), "1 2 ".repeat(100_000)).unwrap();
+    fs::remove_file(fabricated.path("velodyne_points", 3, "bin")).unwrap();
+    let mut recording = KittiRaw::open(&fabricated.drive, None).unwrap();
+    assert_eq!(read_all(&mut recording).len(), 11 - 4);
+    let warnings = recording.warnings().join("\n");
+    for part in [
+        "expected a longitude in degrees of at most 360 either way",
+        "expected an altitude in metres of at most 100000 either way",
+        "expected a yaw in radians of at most",
+        "expected 4 numbers, got \"1 2 1 2",
+    ] {
+        assert!(warnings.contains(part), "expected {part:?} in\n{warnings}");
+    }
+    assert!(warnings.len() < 8_000, "a line of the file is repeated whole: {} bytes", warnings.len());
+
+    let date = fabricated.drive.parent().unwrap();
+    for (name, text) in [
+        ("calib_velo_to_cam.txt", VELO_TO_CAM.replace("-0.3", "1e308")),
+        ("calib_cam_to_cam.txt", CAM_TO_CAM.replace("700 0 600 42", "1e-300 0 600 42")),
+    ] {
+        let good = fs::read(date.join(name)).unwrap();
+        fs::write(date.join(name), text).unwrap();
+        let warnings = KittiRaw::open(&fabricated.drive, None).unwrap().warnings().join("\n");
+        assert!(warnings.contains("expected a place within 1000 m"), "{name}: {warnings}");
+        fs::write(date.join(name), good).unwrap();
+    }
+}
+
+#[test]
 fn stamps_that_are_missing_are_told() {
     let fabricated = Fabricated::new("sync");
     let stamps = fabricated.drive.join("image_02/timestamps.txt");

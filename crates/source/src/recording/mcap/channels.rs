@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ::mcap::records::Channel;
 use boxwright_model::SensorKind;
 
+use crate::quoted::quoted;
 use crate::record::{Encoding, SkippedChannel};
 use crate::wire;
 
@@ -105,7 +106,7 @@ impl Channels {
 
     fn judge(&self, topic: &str, message_encoding: &str, schema: &str, schema_encoding: &str) -> Result<ReadChannel, String> {
         let encoding = Encoding::from_name(message_encoding)
-            .ok_or_else(|| format!("message encoding: expected protobuf or cdr, got {message_encoding:?}"))?;
+            .ok_or_else(|| format!("message encoding: expected protobuf or cdr, got {}", quoted(message_encoding)))?;
         if schema.is_empty() {
             return Err("the channel has no schema".to_owned());
         }
@@ -114,7 +115,7 @@ impl Channels {
             Encoding::Cdr => &["ros2msg", "ros2idl"],
         };
         if !expected.contains(&schema_encoding) {
-            return Err(format!("schema encoding: expected {}, got {schema_encoding:?}", expected.join(" or ")));
+            return Err(format!("schema encoding: expected {}, got {}", expected.join(" or "), quoted(schema_encoding)));
         }
         let kind = wire::kind_of(schema, encoding).ok_or_else(|| "not a schema that is used".to_owned())?;
         Ok(ReadChannel { kind, sensor: self.sensor_name(topic, kind).into(), schema: schema.into(), encoding })

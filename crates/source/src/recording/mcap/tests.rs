@@ -244,3 +244,51 @@ fn a_static_transform_without_stamp_has_the_log_time_and_an_unreadable_message_i
         assert!(!recording.is_truncated(), "{:?}", recording.warnings());
     }
 }
+
+/// The content of a record: numbers and texts as MCAP writes them, each text with the length that it is said to have.
+fn record_bytes(opcode: u8, numbers: usize, texts: &[(u32, &str)]) -> Vec<u8> {
+    let mut content = vec![1; numbers];
+    for (length, text) in texts {
+        content.extend(length.to_le_bytes());
+        content.extend(text.bytes());
+    }
+    content.extend([0; 4]);
+    [&[opcode], (content.len() as u64).to_le_bytes().as_slice(), &content].concat()
+}
+
+#[test]
+fn a_text_longer_than_its_record_reserves_no_memory_and_is_told() {
+    let huge = u32::MAX;
+    for damaged in [
+        record_bytes(op::SCHEMA, 2, &[(huge, "foxglove.PointCloud"), (8, "protobuf")]),
+        record_bytes(op::SCHEMA, 2, &[(1, "s"), (huge, "protobuf")]),
+        record_bytes(op::CHANNEL, 4, &[(huge, "/points"), (8, "protobuf")]),
+        record_bytes(op::CHANNEL, 4, &[(2, "/a"), (8, "protobuf"), (huge, ""), (huge, "key")]),
+        record_bytes(op::CHANNEL, 4, &[(2, "/a"), (8, "protobuf"), (11, ""), (huge, "key")]),
+    ] {
+        let whole = written(&[("/odd", "foxglove.CompressedImage", "protobuf", "protobuf", 99, b"x".to_vec())], false);
+        // As a record of the data it is told, and the others are read.
+        let (_dir, recording) = open_bytes(&[&whole[..8], &damaged, &whole[8..]].concat());
+        let mut recording = recording.unwrap();
+        assert_eq!(read_all(&mut recording).len(), 1);
+        assert!(recording.is_truncated() && recording.warnings()[0].contains("the record at byte 8 is damaged"));
+        // In the summary, which begins right behind the magic here, it only costs the count.
+        let footer = [&[op::FOOTER], 20_u64.to_le_bytes().as_slice(), &8_u64.to_le_bytes(), &[0; 12], MAGIC].concat();
+        let (_dir, recording) = open_bytes(&[MAGIC, damaged.as_slice(), &footer].concat());
+        let mut recording = recording.unwrap();
+        assert_eq!(recording.total_messages_hint(), None);
+        assert!(read_all(&mut recording).is_empty() && recording.is_truncated());
+    }
+}
+
+#[test]
+fn records_of_any_kind_in_a_summary_are_no_panic() {
+    // The library asserts that an attachment has four bytes at least.
+    for opcode in 0..=255 {
+        let record = [&[opcode], 1_u64.to_le_bytes().as_slice(), &[7]].concat();
+        let footer = [&[op::FOOTER], 20_u64.to_le_bytes().as_slice(), &8_u64.to_le_bytes(), &[0; 12], MAGIC].concat();
+        let (_dir, recording) = open_bytes(&[MAGIC, record.as_slice(), &footer].concat());
+        let mut recording = recording.unwrap();
+        assert!(read_all(&mut recording).is_empty());
+    }
+}

@@ -1,0 +1,4 @@
+//! See `boxwright_fuzz::source::kitti`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| boxwright_fuzz::source::kitti(data));
