@@ -20,8 +20,10 @@ use boxwright_model::{
     CameraImage, ClipId, DropReason, Finding, FrameHeader, LidarSweep, PointCloud, Pose, Sample, SceneFrame, SceneImage,
     SensorFrame, SensorKind, Severity, StampedPose, Taxonomy,
 };
-use boxwright_timesync::approximate::ApproximateError;
-use boxwright_timesync::{MatchEvent, MatchFrame, Matcher, MatcherConfig, MotionConfig, PoseTrack, TransformError, deskew};
+use boxwright_timesync::motion::time_from_azimuth;
+use boxwright_timesync::{
+    MatchEvent, MatchFrame, Matcher, MatcherConfig, MatcherError, MotionConfig, PoseTrack, SensorTiming, TransformError, deskew,
+};
 
 use crate::rig::{Rig, SensorCalibration};
 use crate::writer::Row;
@@ -67,6 +69,8 @@ const POSE_WAIT_NS: i64 = 150 * NS_PER_MS;
 struct PendingSweep {
     token: u64,
     header: FrameHeader,
+    /// Its stamp by the common clock: see [`ClipBuilder::common_ns`].
+    common_ns: i64,
     points: PointCloud,
     lidar_origin_ego_m: [f64; 3],
 }
@@ -74,6 +78,7 @@ struct PendingSweep {
 /// A sweep as it is stored, kept until its sample is decided.
 struct ReadySweep {
     stamp_ns: i64,
+    common_ns: i64,
     points: Arc<PointCloud>,
     lidar_origin_ego_m: [f64; 3],
 }
@@ -84,6 +89,8 @@ pub(crate) struct ClipBuilder {
     first_stamp_ns: Option<i64>,
     next_token: u64,
     matcher: Matcher,
+    timing: BTreeMap<String, SensorTiming>,
+    /// By the common clock.
     poses: PoseTrack,
     /// In canonical order. Bounded: a sweep leaves as soon as event time has passed it by [`POSE_WAIT_NS`].
     pending: VecDeque<PendingSweep>,
@@ -100,9 +107,10 @@ pub(crate) struct ClipBuilder {
 }
 
 impl ClipBuilder {
-    pub(crate) fn new(settings: &ClipSettings, vehicle: Arc<str>, clip: ClipId) -> Result<Self, ApproximateError> {
+    pub(crate) fn new(settings: &ClipSettings, vehicle: Arc<str>, clip: ClipId) -> Result<Self, MatcherError> {
         Ok(Self {
             matcher: Matcher::new(&settings.sync, vehicle)?,
+            timing: settings.sync.timing.clone(),
             scenes: settings.scenes,
             first_stamp_ns: None,
             next_token: 0,
@@ -139,7 +147,7 @@ impl ClipBuilder {
         match frame {
             SensorFrame::Transforms(edges) => {
                 if let Some(pose) = rig.apply_transforms(&edges)? {
-                    self.pose(pose, out);
+                    self.pose(&header, pose, out);
                 }
             }
             SensorFrame::Calibration { frame_id, model } => rig.apply_calibration(&header.sensor, &frame_id, model),
@@ -170,8 +178,8 @@ impl ClipBuilder {
         self.counts
     }
 
-    fn pose(&mut self, pose: StampedPose, out: &mut Vec<ClipOutput>) {
-        self.poses.push(pose);
+    fn pose(&mut self, header: &FrameHeader, pose: StampedPose, out: &mut Vec<ClipOutput>) {
+        self.poses.push(StampedPose { stamp_ns: self.common_ns(&header.sensor, pose.stamp_ns), ..pose });
         out.push(ClipOutput::Row(Row::EgoPose(pose)));
     }
 
@@ -180,10 +188,14 @@ impl ClipBuilder {
         self.write_calibration(rig, &header.sensor, header.stamp_ns, out);
         let placed = rig.calibration(&header.sensor).ego_from_sensor.unwrap_or_else(Pose::identity);
         let mut points = sweep.points;
+        if let Some((timing, spin)) = self.timing.get(&*header.sensor).and_then(|timing| Some((timing, timing.spin()?))) {
+            time_from_azimuth(&mut points, timing.effective(header.stamp_ref), &spin);
+        }
         points.transform(&placed);
         let token = self.match_frame(&header, out);
         let lidar_origin_ego_m = placed.translation.vector.into();
-        self.pending.push_back(PendingSweep { token, header, points, lidar_origin_ego_m });
+        let common_ns = self.common_ns(&header.sensor, header.stamp_ns);
+        self.pending.push_back(PendingSweep { token, header, common_ns, points, lidar_origin_ego_m });
         self.label_ready(rig, out);
     }
 
@@ -199,12 +211,23 @@ impl ClipBuilder {
         self.label_ready(rig, out);
     }
 
+    /// A stamp by the clock that all sensors share: what the sensor's own clock is known to be ahead is taken out.
+    fn common_ns(&self, sensor: &Arc<str>, stamp_ns: i64) -> i64 {
+        stamp_ns.saturating_add(self.timing.get(&**sensor).map_or(0, SensorTiming::offset_ns))
+    }
+
     /// Hands a frame to the synchroniser under a new token.
     fn match_frame(&mut self, header: &FrameHeader, out: &mut Vec<ClipOutput>) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
         let mut events = Vec::new();
-        let frame = MatchFrame { sensor: header.sensor.clone(), kind: header.kind, stamp_ns: header.stamp_ns, token };
+        let frame = MatchFrame {
+            sensor: header.sensor.clone(),
+            kind: header.kind,
+            stamp_ns: header.stamp_ns,
+            stamp_ref: header.stamp_ref,
+            token,
+        };
         self.matcher.push(frame, &mut events);
         self.matched(events, out);
         token
@@ -227,7 +250,8 @@ impl ClipBuilder {
     fn finish_pending(&mut self, rig: &Rig, now_ns: Option<i64>, out: &mut Vec<ClipOutput>) {
         let mut any = false;
         while let Some(sweep) = self.pending.front() {
-            if now_ns.is_some_and(|now_ns| sweep.header.stamp_ns.saturating_add(POSE_WAIT_NS) > now_ns) {
+            let last_ns = sweep.header.stamp_ns.max(sweep.common_ns);
+            if now_ns.is_some_and(|now_ns| last_ns.saturating_add(POSE_WAIT_NS) > now_ns) {
                 break;
             }
             let Some(sweep) = self.pending.pop_front() else { break };
@@ -240,10 +264,11 @@ impl ClipBuilder {
     }
 
     fn store_sweep(&mut self, sweep: PendingSweep, out: &mut Vec<ClipOutput>) {
-        let PendingSweep { token, header, mut points, lidar_origin_ego_m } = sweep;
-        let deskewed = deskew(&mut points, header.stamp_ns, &self.poses);
+        let PendingSweep { token, header, common_ns, mut points, lidar_origin_ego_m } = sweep;
+        let deskewed = deskew(&mut points, common_ns, &self.poses);
         let points = Arc::new(points);
-        self.ready.insert(token, ReadySweep { stamp_ns: header.stamp_ns, points: points.clone(), lidar_origin_ego_m });
+        let stamp_ns = header.stamp_ns;
+        self.ready.insert(token, ReadySweep { stamp_ns, common_ns, points: points.clone(), lidar_origin_ego_m });
         out.push(ClipOutput::Row(Row::Lidar { header, deskewed, points }));
     }
 
@@ -262,7 +287,9 @@ impl ClipBuilder {
     fn label(&mut self, rig: &Rig, sample: Sample, tokens: &[(Arc<str>, u64)], out: &mut Vec<ClipOutput>) {
         self.counts.samples += 1;
         self.counts.partial_samples += u64::from(!sample.missing.is_empty());
-        let world_from_ego = self.poses.at(sample.stamp_ns).map(|at| at.world_from_ego);
+        let reference = sample.members.iter().find(|member| member.stamp_ns == sample.stamp_ns && member.residual_ns == 0);
+        let common_ns = reference.map_or(sample.stamp_ns, |member| self.common_ns(&member.sensor, sample.stamp_ns));
+        let world_from_ego = self.poses.at(common_ns).map(|at| at.world_from_ego);
         let sweeps: Vec<ReadySweep> = tokens.iter().filter_map(|(_, token)| self.ready.remove(token)).collect();
         let images: Vec<SceneImage> = tokens.iter().filter_map(|(_, token)| self.images.remove(token)).collect();
         let mut boxes = Vec::new();
@@ -299,7 +326,7 @@ impl ClipBuilder {
         let mut merged = sweeps.next()?;
         for other in sweeps {
             let mut points = PointCloud::clone(&other.points);
-            let other_pose = self.poses.at(other.stamp_ns).map(|at| at.world_from_ego);
+            let other_pose = self.poses.at(other.common_ns).map(|at| at.world_from_ego);
             if let (Some(reference), Some(pose)) = (world_from_ego, other_pose) {
                 points.transform(&(reference.inverse() * pose));
             }

@@ -23,8 +23,11 @@ pub const DEFAULT_TOML: &str = include_str!("../../../configs/default.toml");
 /// The classes that are used where no taxonomy file is named.
 pub const DEFAULT_TAXONOMY_TOML: &str = include_str!("../../../configs/taxonomy.toml");
 
-/// Tables whose keys are not ours: they are passed on as they are.
-const FREE_TABLES: [&str; 2] = ["kafka.client", "store.options"];
+/// Tables whose keys are not known beforehand: names of somebody else's options, of sensors, or options that depend on another one. What
+/// they hold is looked at when it is used.
+const FREE_TABLES: [&str; 4] = ["kafka.client", "store.options", SYNC_POLICY, "sync.timing"];
+/// Table that is empty where the policy is the usual one.
+const SYNC_POLICY: &str = "sync.policy";
 
 /// Everything a run can be told.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -242,6 +245,7 @@ impl Config {
         let mut merged: Table = DEFAULT_TOML.parse().map_err(syntax)?;
         let user: Table = text.parse().map_err(syntax)?;
         overlay(&mut merged, user, "", name)?;
+        drop_empty_policy(&mut merged);
         let mut config: Self = Value::Table(merged)
             .try_into()
             .map_err(|source: toml::de::Error| ConfigError::Value { path: name.to_owned(), message: source.to_string() })?;
@@ -307,6 +311,14 @@ impl Config {
             self.clip, self.frames, self.order, self.sync, self.motion, self.label
         );
         Sha256::digest(deciding.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// TOML has no null: an empty table stands for no policy of its own.
+fn drop_empty_policy(merged: &mut Table) {
+    let Some(sync) = merged.get_mut("sync").and_then(Value::as_table_mut) else { return };
+    if sync.get("policy").and_then(Value::as_table).is_some_and(Table::is_empty) {
+        sync.remove("policy");
     }
 }
 

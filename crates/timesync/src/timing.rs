@@ -19,6 +19,8 @@ use boxwright_model::StampRef;
 use boxwright_model::time::NS_PER_MS;
 use serde::Deserialize;
 
+use crate::motion::{Spin, SpinDirection};
+
 /// Longest duration that is believed: a century. Beyond it sums of durations and stamps come near the end of the range.
 const MAX_DURATION_MS: f64 = 100.0 * 365.25 * 86_400e3;
 
@@ -38,15 +40,31 @@ pub struct SensorTiming {
     pub trigger_delay_ms: Option<f64>,
     /// Duration of a sweep.
     pub sweep_ms: Option<f64>,
+    /// Which way a lidar turns.
+    pub spin: Option<SpinDirection>,
+    /// Where its sweep begins: 0 ahead, 90 to the left, in degrees.
+    pub start_azimuth_deg: Option<f64>,
 }
 
 /// A timing that cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("expected {name} to be a number of milliseconds within a century{sign}, got {got}")]
-pub struct TimingError {
-    name: &'static str,
-    sign: &'static str,
-    got: String,
+pub enum TimingError {
+    /// A duration that is none.
+    #[error("expected {name} to be a number of milliseconds within a century{sign}, got {got}")]
+    Duration {
+        /// The option.
+        name: &'static str,
+        /// Whether it may be negative.
+        sign: &'static str,
+        /// What was configured.
+        got: String,
+    },
+    /// A start that is no angle.
+    #[error("expected start_azimuth_deg of -360 to 360, got {0}")]
+    Azimuth(f64),
+    /// Part of what is needed to give points the times of their azimuths.
+    #[error("expected spin, start_azimuth_deg and a sweep_ms above 0 together, got {0}\nhint: name all three, or sweep_ms alone")]
+    Spin(String),
 }
 
 impl SensorTiming {
@@ -56,7 +74,7 @@ impl SensorTiming {
     /// When one is negative, too long or no number (the offset may be negative).
     pub fn validate(&self) -> Result<(), TimingError> {
         if ms_to_ns_f64(self.offset_ms).is_none() {
-            return Err(TimingError { name: "offset_ms", sign: "", got: self.offset_ms.to_string() });
+            return Err(TimingError::Duration { name: "offset_ms", sign: "", got: self.offset_ms.to_string() });
         }
         let durations = [
             ("exposure_ms", self.exposure_ms),
@@ -66,9 +84,34 @@ impl SensorTiming {
         ];
         let wrong = |ms: &f64| *ms < 0.0 || ms_to_ns_f64(*ms).is_none();
         match durations.into_iter().find_map(|(name, ms)| Some((name, ms.filter(wrong)?))) {
-            Some((name, ms)) => Err(TimingError { name, sign: " and not negative", got: ms.to_string() }),
-            None => Ok(()),
+            Some((name, ms)) => Err(TimingError::Duration { name, sign: " and not negative", got: ms.to_string() }),
+            None => self.validate_spin(),
         }
+    }
+
+    fn validate_spin(&self) -> Result<(), TimingError> {
+        if let Some(azimuth_deg) = self.start_azimuth_deg.filter(|azimuth_deg| !(-360.0..=360.0).contains(azimuth_deg)) {
+            return Err(TimingError::Azimuth(azimuth_deg));
+        }
+        let told = [("spin", self.spin.is_some()), ("start_azimuth_deg", self.start_azimuth_deg.is_some())];
+        let got: Vec<&str> = told.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+        if got.is_empty() || self.spin().is_some() {
+            return Ok(());
+        }
+        Err(TimingError::Spin(format!("{} with sweep_ms = {:?}", got.join(" and "), self.sweep_ms)))
+    }
+
+    /// How the lidar turns, where it is told.
+    #[must_use]
+    pub fn spin(&self) -> Option<Spin> {
+        let sweep_ns = ms_to_ns_f64(self.sweep_ms?).filter(|sweep_ns| *sweep_ns > 0)?;
+        Some(Spin { direction: self.spin?, start_azimuth_rad: self.start_azimuth_deg?.to_radians(), sweep_ns })
+    }
+
+    /// What is added to the stamps.
+    #[must_use]
+    pub fn offset_ns(&self) -> i64 {
+        ms_to_ns_f64(self.offset_ms).unwrap_or(0)
     }
 
     /// The middle of the measurement.
@@ -90,7 +133,9 @@ impl SensorTiming {
         names
     }
 
-    fn effective(&self, stamp_ref: StampRef) -> StampRef {
+    /// What the stamps name: what is configured, else what the message says.
+    #[must_use]
+    pub fn effective(&self, stamp_ref: StampRef) -> StampRef {
         self.stamp_ref.unwrap_or(stamp_ref)
     }
 
@@ -160,6 +205,19 @@ mod tests {
         assert_eq!(nothing.assumed_zero(StampRef::SweepEnd), ["sweep_ms"]);
         assert_eq!(nothing.assumed_zero(StampRef::Instant), ["stamp_ref"]);
         assert!(nothing.assumed_zero(StampRef::SweepMid).is_empty() && camera().assumed_zero(StampRef::Trigger).is_empty());
+    }
+
+    #[test]
+    fn a_spin_is_told_whole_or_refused() {
+        let whole = SensorTiming { spin: Some(SpinDirection::Clockwise), start_azimuth_deg: Some(180.0), ..camera() };
+        assert_eq!(whole.validate(), Ok(()));
+        assert_eq!(whole.spin().map(|spin| (spin.sweep_ns, spin.direction)), Some((100 * NS_PER_MS, SpinDirection::Clockwise)));
+        let without_start = SensorTiming { start_azimuth_deg: None, ..whole.clone() }.validate().unwrap_err().to_string();
+        assert!(without_start.contains("got spin with sweep_ms = Some(100.0)"), "{without_start}");
+        let without_sweep = SensorTiming { sweep_ms: None, ..whole.clone() }.validate().unwrap_err().to_string();
+        assert!(without_sweep.contains("got spin and start_azimuth_deg with sweep_ms = None"), "{without_sweep}");
+        assert_eq!(SensorTiming { start_azimuth_deg: Some(400.0), ..whole }.validate(), Err(TimingError::Azimuth(400.0)));
+        assert_eq!(camera().spin(), None);
     }
 
     #[test]
