@@ -22,16 +22,21 @@ use boxwright_model::{
 };
 use boxwright_timesync::motion::time_from_azimuth;
 use boxwright_timesync::{
-    MatchEvent, MatchFrame, Matcher, MatcherConfig, MatcherError, MotionConfig, PoseTrack, SensorTiming, TransformError, deskew,
+    ClockConfig, MatchEvent, MatchFrame, Matcher, MatcherConfig, MatcherError, MotionConfig, PoseTrack, SensorTiming,
+    TransformError, deskew,
 };
 
+use self::times::ClipTimes;
 use crate::rig::{Rig, SensorCalibration};
 use crate::writer::Row;
+
+mod times;
 
 /// What every clip of a run is built with.
 #[derive(Clone, Debug)]
 pub(crate) struct ClipSettings {
     pub(crate) sync: MatcherConfig,
+    pub(crate) clock: ClockConfig,
     pub(crate) motion: MotionConfig,
     pub(crate) label: LabelConfig,
     pub(crate) taxonomy: Arc<Taxonomy>,
@@ -89,6 +94,7 @@ pub(crate) struct ClipBuilder {
     first_stamp_ns: Option<i64>,
     next_token: u64,
     matcher: Matcher,
+    times: ClipTimes,
     timing: BTreeMap<String, SensorTiming>,
     /// By the common clock.
     poses: PoseTrack,
@@ -110,6 +116,7 @@ impl ClipBuilder {
     pub(crate) fn new(settings: &ClipSettings, vehicle: Arc<str>, clip: ClipId) -> Result<Self, MatcherError> {
         Ok(Self {
             matcher: Matcher::new(&settings.sync, vehicle)?,
+            times: ClipTimes::new(&settings.sync, &settings.clock),
             timing: settings.sync.timing.clone(),
             scenes: settings.scenes,
             first_stamp_ns: None,
@@ -143,6 +150,7 @@ impl ClipBuilder {
     ) -> Result<(), TransformError> {
         let now_ns = header.stamp_ns;
         self.first_stamp_ns.get_or_insert(now_ns);
+        self.times.frame(&header);
         self.finish_pending(rig, Some(now_ns), out);
         match frame {
             SensorFrame::Transforms(edges) => {
@@ -158,6 +166,11 @@ impl ClipBuilder {
         Ok(())
     }
 
+    /// Notes a frame that is stored as late.
+    pub(crate) fn late(&mut self, header: &FrameHeader) {
+        self.times.late(header);
+    }
+
     /// Ends the clip: everything undecided is decided, and the labels of the whole clip leave.
     pub(crate) fn finish(mut self, rig: &Rig, out: &mut Vec<ClipOutput>) -> ClipCounts {
         self.finish_pending(rig, None, out);
@@ -168,12 +181,14 @@ impl ClipBuilder {
         for sensor in rig.sensors() {
             self.write_calibration(rig, &sensor, self.first_stamp_ns.unwrap_or_default(), out);
         }
+        let times = self.times.finish();
         let labels = self.labeler.finish();
         self.counts.boxes += labels.boxes.len() as u64;
         self.counts.tracks += labels.tracks.len() as u64;
-        self.counts.findings += labels.findings.len() as u64;
+        self.counts.findings += (times.len() + labels.findings.len()) as u64;
         out.push(ClipOutput::Row(Row::Boxes(labels.boxes)));
         out.push(ClipOutput::Row(Row::Tracks(labels.tracks)));
+        out.push(ClipOutput::Row(Row::Findings(times)));
         out.push(ClipOutput::Row(Row::Findings(labels.findings)));
         self.counts
     }

@@ -11,6 +11,7 @@ use boxwright_review::ViewConfig;
 use boxwright_shard::{StoreConfig, WriterConfig};
 use boxwright_source::broker_config::BrokerConfig;
 use boxwright_source::kafka::KafkaConfig;
+use boxwright_timesync::clock::ClockConfig;
 use boxwright_timesync::matcher::MatcherConfig;
 use boxwright_timesync::motion::MotionConfig;
 use boxwright_timesync::order::OrderConfig;
@@ -43,6 +44,8 @@ pub struct Config {
     pub order: OrderConfig,
     /// Samples.
     pub sync: MatcherConfig,
+    /// When a sensor's clock is worth an alarm.
+    pub clock: ClockConfig,
     /// Poses and deskew.
     pub motion: MotionConfig,
     /// Boxes and tracks.
@@ -271,6 +274,7 @@ impl Config {
         }
         self.label.validate().or_else(|error| wrong(error.to_string()))?;
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
+        self.clock.validate().or_else(|error| wrong(format!("clock: {error}")))?;
         self.traces.check().or_else(wrong)?;
         self.view.check().or_else(|error| wrong(error.to_string()))?;
         self.store.check().or_else(|error| wrong(error.to_string()))?;
@@ -307,8 +311,8 @@ impl Config {
     #[must_use]
     pub fn labels_sha256(&self, taxonomy: &Taxonomy) -> String {
         let deciding = format!(
-            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{taxonomy:?}",
-            self.clip, self.frames, self.order, self.sync, self.motion, self.label
+            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{taxonomy:?}",
+            self.clip, self.frames, self.order, self.sync, self.clock, self.motion, self.label
         );
         Sha256::digest(deciding.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }

@@ -178,6 +178,24 @@ pub enum ClockAlarm {
     },
 }
 
+impl ClockAlarm {
+    /// Every spelling of [`Self::as_str`].
+    pub const ALL: [&'static str; 6] = ["drift", "behind", "ahead", "jump", "reset", "receiver_reset"];
+
+    /// The spelling in metrics and findings.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Drift { .. } => "drift",
+            Self::Behind { .. } => "behind",
+            Self::Ahead { .. } => "ahead",
+            Self::Jump { .. } => "jump",
+            Self::Reset { .. } => "reset",
+            Self::ReceiverReset { .. } => "receiver_reset",
+        }
+    }
+}
+
 impl fmt::Display for ClockAlarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |ns: i64| ns as f64 / NS_PER_MS as f64;

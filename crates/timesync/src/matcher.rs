@@ -89,6 +89,12 @@ impl MatcherConfig {
         Ok(self.synchroniser().build(&["sensor"], 0).map(drop)?)
     }
 
+    /// Name of the policy that is used.
+    #[must_use]
+    pub fn policy_name(&self) -> &'static str {
+        self.synchroniser().kind()
+    }
+
     fn synchroniser(&self) -> PolicyConfig {
         let adaptive = || {
             PolicyConfig::ApproximateTime(ApproximateOptions {

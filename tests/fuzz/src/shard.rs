@@ -276,6 +276,7 @@ pub fn little_entry_json() -> Vec<u8> {
         first_offset: 4,
         last_offset: 9,
         count: 6,
+        runs: vec![[4, 9]],
     }];
     entry.previous = Some(boxwright_shard::PreviousEntry { clip: ClipId(6), revision: 0, sha256: "ef".to_owned() });
     entry.models = [("detector".to_owned(), "cd".to_owned())].into();

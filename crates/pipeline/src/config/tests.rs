@@ -8,6 +8,7 @@ fn the_embedded_default_is_the_default_of_every_part() {
     assert_eq!(config.label, LabelConfig::default());
     assert_eq!(config.order, OrderConfig::default());
     assert_eq!(config.sync, MatcherConfig::default());
+    assert_eq!(config.clock, ClockConfig::default());
     assert_eq!(config.motion, MotionConfig::default());
     assert_eq!(config.shard, WriterConfig::default());
     assert_eq!(config.kafka, KafkaConfig::default());

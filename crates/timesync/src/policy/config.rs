@@ -198,6 +198,20 @@ impl Default for LatestOptions {
 }
 
 impl PolicyConfig {
+    /// The spelling of `kind`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ApproximateTime(_) => "approximate_time",
+            Self::ExactTime(_) => "exact_time",
+            Self::EpsilonTime(_) => "epsilon_time",
+            Self::NearestTime(_) => "nearest_time",
+            Self::Collector(_) => "collector",
+            Self::SlopTime(_) => "slop_time",
+            Self::LatestTime(_) => "latest_time",
+        }
+    }
+
     /// A synchroniser for the sensors, one topic each in their order; `reference` is the index of the one whose messages make the sets,
     /// where the policy has such a one.
     ///
