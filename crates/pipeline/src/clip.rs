@@ -345,6 +345,8 @@ impl ClipBuilder {
             if let (Some(reference), Some(pose)) = (world_from_ego, other_pose) {
                 points.transform(&(reference.inverse() * pose));
             }
+            // The times of its points are told from the reference's stamp from here on.
+            shift_times(&mut points, other.common_ns.saturating_sub(merged.common_ns));
             Arc::make_mut(&mut merged.points).append(&points);
         }
         Some(merged)
@@ -358,6 +360,14 @@ impl ClipBuilder {
         }
         self.written_calibration.insert(sensor.clone(), calibration.clone());
         out.push(ClipOutput::Row(Row::Calibration { stamp_ns, sensor: sensor.clone(), calibration }));
+    }
+}
+
+/// Adds to the time of every point.
+fn shift_times(points: &mut PointCloud, by_ns: i64) {
+    for offset_ns in points.time_offset_ns.iter_mut().flatten() {
+        // Sweeps of one sample are less than the largest interval apart; offsets have 32 bits, two seconds to either side.
+        *offset_ns = i64::from(*offset_ns).saturating_add(by_ns).clamp(i32::MIN.into(), i32::MAX.into()) as i32;
     }
 }
 

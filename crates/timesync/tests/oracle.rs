@@ -159,7 +159,7 @@ fn encode(case: &Case, out: &mut Vec<u8>) {
 #[expect(clippy::disallowed_methods, reason = "the environment says whether a missing package is an error")]
 fn driver(name: &str) -> Option<PathBuf> {
     if !Path::new(HEADER).exists() {
-        let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+        let in_ci = std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false");
         assert!(!in_ci, "expected {HEADER}, got none\nhint: {INSTALL}");
         println!("left out: {HEADER} is not there\nhint: {INSTALL}");
         return None;

@@ -140,6 +140,8 @@ fn write_rows(writer: &mut ClipWriter) -> Result<(), ShardError> {
             sample_id: format!("{VEHICLE}:{stamp_ns}").into(),
             sample_stamp_ns: stamp_ns,
             stamp_ns,
+            points_ns: [stamp_ns; 2],
+            measured_world_center_m: cuboid.center_m,
             track_id,
             class,
             score: 0.75,
