@@ -50,6 +50,8 @@ CONTRACT = {
     "box3": LABEL_KEY | STAMP | {"sample_id": "string", "sample_stamp_ns": "int64", "track_id": "string", "class": "string"}
     | doubles(["score", "tx_m", "ty_m", "tz_m", "length_m", "width_m", "height_m", "qx", "qy", "qz", "qw"])
     | doubles(["world_" + name for name in POSE] + ["vx_mps", "vy_mps"])
+    | {"first_point_ns": "int64", "last_point_ns": "int64"}
+    | doubles(["measured_world_tx_m", "measured_world_ty_m", "measured_world_tz_m"])
     | {"num_lidar_pts": "int32", "predicted": "bool", "source": "string", "evidence": "string"},
     "track": LABEL_KEY | STAMP | {"track_id": "string", "class": "string", "score": "double", "first_stamp_ns": "int64",
                                   "last_stamp_ns": "int64", "boxes": "int32", "static": "bool", "length_m": "double",
@@ -129,7 +131,7 @@ class Checker:
 
     def run(self):
         marker = json.loads((self.root / "dataset.json").read_text())
-        self.expect("schema_version of dataset.json", 1, marker["schema_version"])
+        self.expect("schema_version of dataset.json", 2, marker["schema_version"])
         named = set()
         for path in sorted(self.root.glob("manifest/vehicle=*/*.json")):
             named |= self.check_entry(path)

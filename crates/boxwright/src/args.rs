@@ -34,6 +34,8 @@ pub(crate) enum Command {
     View(ViewArgs),
     /// Prove that a dataset is whole: files, hashes, and every message in exactly one place
     Verify(VerifyArgs),
+    /// See how well sensors keep time: residuals, what is missing, clocks that drift or jump
+    Sync(SyncArgs),
     /// Make or list the Kafka topics
     Topics(TopicsArgs),
     /// Run a Kafka-compatible broker for a lab that has none
@@ -155,6 +157,25 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// End with one JSON object on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    /// Report on this dataset (a folder or a URL), or with --from on a recording
+    #[arg(long, value_name = "DATASET", num_args = 0..=1, required = true)]
+    pub(crate) report: Option<String>,
+    /// The recording: kitti-raw DIR or mcap FILE. It is read as `run` reads it
+    #[arg(long, num_args = 2, value_names = ["FORMAT", "PATH"])]
+    pub(crate) from: Option<Vec<String>>,
+    /// Configuration laid over the defaults (for its [sync] and [store])
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Write it with drawings as one HTML file too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// End with one JSON object on stdout instead of tables
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -304,6 +325,8 @@ mod tests {
             "boxwright view d --clip 12 --save f.rrd",
             "boxwright view d --serve",
             "boxwright verify d --json",
+            "boxwright sync --report d --html r.html",
+            "boxwright sync --report --from mcap FILE --json",
             "boxwright config check f.toml",
             "boxwright health 127.0.0.1:9464 --ready",
         ] {

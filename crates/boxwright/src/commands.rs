@@ -19,6 +19,8 @@ pub(crate) mod replay;
 
 pub(crate) mod verify;
 
+pub(crate) mod sync;
+
 pub(crate) mod view;
 
 pub(crate) mod topics;

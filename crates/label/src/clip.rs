@@ -37,7 +37,7 @@ use serde::Deserialize;
 use crate::clean::{CleanCounts, clean};
 use crate::cluster::cluster;
 use crate::config::LabelConfig;
-use crate::detect::detect;
+use crate::detect::{PointTimes, detect};
 use crate::findings;
 use crate::ground::segment;
 use crate::track::{TrackHistory, Tracker};
@@ -151,10 +151,10 @@ impl ClipLabeler {
         let cleaned = clean(input.points, origin, &self.config.clean);
         let ground = segment(&cleaned.xyz, origin, &self.config.ground);
         let clusters = cluster(&cleaned.xyz, &ground.height_above_m, self.config.ground.band_m, origin, &self.config.cluster);
-        let stamp_of = |members: &[u32]| mean_stamp_ns(input, &cleaned.source, members);
+        let times_of = |members: &[u32]| point_times(input, &cleaned.source, members);
         let lidar_xy = [origin[0], origin[1]];
         let found =
-            detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, stamp_of, &self.taxonomy, &self.config.detect);
+            detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, times_of, &self.taxonomy, &self.config.detect);
         let detections = found.len();
         let world_from_ego = input.world_from_ego.filter(is_finite).unwrap_or_else(Pose::identity);
         self.tracker.step(self.sweeps.len(), input.stamp_ns, &world_from_ego, found);
@@ -181,6 +181,9 @@ impl ClipLabeler {
             sample_id: sweep.sample_id.clone(),
             sample_stamp_ns: sweep.stamp_ns,
             stamp_ns: if predicted { sweep.stamp_ns } else { last.stamp_ns },
+            points_ns: if predicted { [sweep.stamp_ns; 2] } else { last.points_ns },
+            // The filter's state holds at the time of the sample.
+            measured_world_center_m: world_from_box.center_m,
             track_id: TrackId { clip: self.clip, number: track.number },
             class: track.class,
             score: last.score,
@@ -223,11 +226,17 @@ fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config
     evidence::accept(path, motion, verdict, placements, taxonomy, config.min_score)
 }
 
-fn mean_stamp_ns(input: &SweepInput<'_>, source: &[u32], members: &[u32]) -> i64 {
-    let Some(offsets) = &input.points.time_offset_ns else { return input.stamp_ns };
-    let known = members.iter().filter_map(|member| offsets.get(*source.get(*member as usize)? as usize));
-    let (sum, count) = known.fold((0i64, 0i64), |(sum, count), offset| (sum + i64::from(*offset), count + 1));
-    input.stamp_ns.saturating_add(sum / count.max(1))
+fn point_times(input: &SweepInput<'_>, source: &[u32], members: &[u32]) -> PointTimes {
+    let at = |offset: i64| input.stamp_ns.saturating_add(offset);
+    let unknown = PointTimes { mean_ns: input.stamp_ns, range_ns: [input.stamp_ns; 2] };
+    let Some(offsets) = &input.points.time_offset_ns else { return unknown };
+    let known = members.iter().filter_map(|member| offsets.get(*source.get(*member as usize)? as usize)).map(|ns| i64::from(*ns));
+    let (mut sum, mut count, mut range) = (0, 0, [i64::MAX, i64::MIN]);
+    for offset in known {
+        (sum, count) = (sum + offset, count + 1);
+        range = [range[0].min(offset), range[1].max(offset)];
+    }
+    if count == 0 { unknown } else { PointTimes { mean_ns: at(sum / count), range_ns: range.map(at) } }
 }
 
 fn is_finite(pose: &Pose) -> bool {

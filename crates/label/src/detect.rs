@@ -44,6 +44,17 @@ pub struct Candidate {
     pub lidar_xy: [f64; 2],
     /// Mean time of the points.
     pub stamp_ns: i64,
+    /// Times of the first and the last of them.
+    pub points_ns: [i64; 2],
+}
+
+/// When the points of a group were measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PointTimes {
+    /// Mean.
+    pub mean_ns: i64,
+    /// First and last.
+    pub range_ns: [i64; 2],
 }
 
 impl Candidate {
@@ -56,6 +67,7 @@ impl Candidate {
             score: self.score,
             num_lidar_pts: self.shape.num_points,
             stamp_ns: self.stamp_ns,
+            points_ns: self.points_ns,
         }
     }
 
@@ -66,14 +78,14 @@ impl Candidate {
     }
 }
 
-/// Fits and classifies every group. `height_above_m` has one height a point; `stamp_of` gives the mean time of a group's members.
+/// Fits and classifies every group. `height_above_m` has one height a point; `times_of` gives the times of a group's members.
 #[must_use]
 pub fn detect(
     points: &[[f32; 3]],
     clusters: &Clusters,
     height_above_m: &[f32],
     lidar_xy: [f64; 2],
-    stamp_of: impl Fn(&[u32]) -> i64,
+    times_of: impl Fn(&[u32]) -> PointTimes,
     taxonomy: &Arc<Taxonomy>,
     config: &DetectConfig,
 ) -> Vec<Candidate> {
@@ -92,13 +104,15 @@ pub fn detect(
         let kind = Kind::of(taxonomy.get(best.class));
         let ego_from_box = shape.complete(size, best.turned, anchor(kind, lidar_xy));
         if ego_from_box.is_valid() {
+            let times = times_of(&group.members);
             found.push(Candidate {
                 votes,
                 class: best.class,
                 score,
                 ego_from_box,
                 lidar_xy,
-                stamp_ns: stamp_of(&group.members),
+                stamp_ns: times.mean_ns,
+                points_ns: times.range_ns,
                 shape,
             });
         }

@@ -73,6 +73,9 @@ pub struct FrameHeader {
     pub stamp_ns: i64,
     /// What the stamp refers to.
     pub stamp_ref: StampRef,
+    /// When the message arrived where it was first received (recorder, uplink), by that one's clock, where it is known. Only clocks are judged
+    /// by it; nothing is ordered by it.
+    pub arrival_ns: Option<i64>,
     /// Sender's counter, where it has one: tells a duplicate from a second measurement.
     pub seq: Option<u64>,
     /// Data-security grade given by the sender, kept with the data.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use nalgebra::Vector3;
 use serde::{Deserialize, Serialize};
 
 use crate::space::Cuboid;
@@ -37,6 +38,8 @@ pub struct Detection {
     pub num_lidar_pts: u32,
     /// Mean time of those points: when the object was really seen.
     pub stamp_ns: i64,
+    /// Times of the first and the last of those points.
+    pub points_ns: [i64; 2],
 }
 
 /// Who made a box.
@@ -69,6 +72,11 @@ pub struct Box3 {
     pub sample_stamp_ns: i64,
     /// When the object was really seen (mean time of its points).
     pub stamp_ns: i64,
+    /// Times of the first and the last of its points; both `stamp_ns` where points bear no times or there are none.
+    pub points_ns: [i64; 2],
+    /// Where its centre was measured, in the world frame, at the middle of `points_ns`. `world_from_box` is this moved by the velocity to
+    /// `sample_stamp_ns`.
+    pub measured_world_center_m: Vector3<f64>,
     /// Track that the box belongs to.
     pub track_id: TrackId,
     /// Class.

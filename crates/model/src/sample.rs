@@ -35,7 +35,8 @@ pub struct SampleMember {
     pub sensor: Arc<str>,
     /// Stamp of its frame.
     pub stamp_ns: i64,
-    /// Its stamp minus the sample's reference stamp.
+    /// The middle of its measurement minus that of the reference's, as far as the timing of both sensors is known: the difference of the
+    /// stamps where nothing is.
     pub residual_ns: i64,
 }
 

@@ -20,16 +20,23 @@ use boxwright_model::{
     CameraImage, ClipId, DropReason, Finding, FrameHeader, LidarSweep, PointCloud, Pose, Sample, SceneFrame, SceneImage,
     SensorFrame, SensorKind, Severity, StampedPose, Taxonomy,
 };
-use boxwright_timesync::approximate::ApproximateError;
-use boxwright_timesync::{MatchEvent, MatchFrame, Matcher, MatcherConfig, MotionConfig, PoseTrack, TransformError, deskew};
+use boxwright_timesync::motion::time_from_azimuth;
+use boxwright_timesync::{
+    ClockConfig, MatchEvent, MatchFrame, Matcher, MatcherConfig, MatcherError, MotionConfig, PoseTrack, SensorTiming,
+    TransformError, deskew,
+};
 
+use self::times::ClipTimes;
 use crate::rig::{Rig, SensorCalibration};
 use crate::writer::Row;
+
+mod times;
 
 /// What every clip of a run is built with.
 #[derive(Clone, Debug)]
 pub(crate) struct ClipSettings {
     pub(crate) sync: MatcherConfig,
+    pub(crate) clock: ClockConfig,
     pub(crate) motion: MotionConfig,
     pub(crate) label: LabelConfig,
     pub(crate) taxonomy: Arc<Taxonomy>,
@@ -67,6 +74,8 @@ const POSE_WAIT_NS: i64 = 150 * NS_PER_MS;
 struct PendingSweep {
     token: u64,
     header: FrameHeader,
+    /// Its stamp by the common clock: see [`ClipBuilder::common_ns`].
+    common_ns: i64,
     points: PointCloud,
     lidar_origin_ego_m: [f64; 3],
 }
@@ -74,6 +83,7 @@ struct PendingSweep {
 /// A sweep as it is stored, kept until its sample is decided.
 struct ReadySweep {
     stamp_ns: i64,
+    common_ns: i64,
     points: Arc<PointCloud>,
     lidar_origin_ego_m: [f64; 3],
 }
@@ -84,6 +94,9 @@ pub(crate) struct ClipBuilder {
     first_stamp_ns: Option<i64>,
     next_token: u64,
     matcher: Matcher,
+    times: ClipTimes,
+    timing: BTreeMap<String, SensorTiming>,
+    /// By the common clock.
     poses: PoseTrack,
     /// In canonical order. Bounded: a sweep leaves as soon as event time has passed it by [`POSE_WAIT_NS`].
     pending: VecDeque<PendingSweep>,
@@ -100,9 +113,11 @@ pub(crate) struct ClipBuilder {
 }
 
 impl ClipBuilder {
-    pub(crate) fn new(settings: &ClipSettings, vehicle: Arc<str>, clip: ClipId) -> Result<Self, ApproximateError> {
+    pub(crate) fn new(settings: &ClipSettings, vehicle: Arc<str>, clip: ClipId) -> Result<Self, MatcherError> {
         Ok(Self {
             matcher: Matcher::new(&settings.sync, vehicle)?,
+            times: ClipTimes::new(&settings.sync, &settings.clock),
+            timing: settings.sync.timing.clone(),
             scenes: settings.scenes,
             first_stamp_ns: None,
             next_token: 0,
@@ -135,11 +150,12 @@ impl ClipBuilder {
     ) -> Result<(), TransformError> {
         let now_ns = header.stamp_ns;
         self.first_stamp_ns.get_or_insert(now_ns);
+        self.times.frame(&header);
         self.finish_pending(rig, Some(now_ns), out);
         match frame {
             SensorFrame::Transforms(edges) => {
                 if let Some(pose) = rig.apply_transforms(&edges)? {
-                    self.pose(pose, out);
+                    self.pose(&header, pose, out);
                 }
             }
             SensorFrame::Calibration { frame_id, model } => rig.apply_calibration(&header.sensor, &frame_id, model),
@@ -148,6 +164,11 @@ impl ClipBuilder {
             SensorFrame::Camera(image) => self.camera(rig, header, image, out),
         }
         Ok(())
+    }
+
+    /// Notes a frame that is stored as late.
+    pub(crate) fn late(&mut self, header: &FrameHeader) {
+        self.times.late(header);
     }
 
     /// Ends the clip: everything undecided is decided, and the labels of the whole clip leave.
@@ -160,18 +181,20 @@ impl ClipBuilder {
         for sensor in rig.sensors() {
             self.write_calibration(rig, &sensor, self.first_stamp_ns.unwrap_or_default(), out);
         }
+        let times = self.times.finish();
         let labels = self.labeler.finish();
         self.counts.boxes += labels.boxes.len() as u64;
         self.counts.tracks += labels.tracks.len() as u64;
-        self.counts.findings += labels.findings.len() as u64;
+        self.counts.findings += (times.len() + labels.findings.len()) as u64;
         out.push(ClipOutput::Row(Row::Boxes(labels.boxes)));
         out.push(ClipOutput::Row(Row::Tracks(labels.tracks)));
+        out.push(ClipOutput::Row(Row::Findings(times)));
         out.push(ClipOutput::Row(Row::Findings(labels.findings)));
         self.counts
     }
 
-    fn pose(&mut self, pose: StampedPose, out: &mut Vec<ClipOutput>) {
-        self.poses.push(pose);
+    fn pose(&mut self, header: &FrameHeader, pose: StampedPose, out: &mut Vec<ClipOutput>) {
+        self.poses.push(StampedPose { stamp_ns: self.common_ns(&header.sensor, pose.stamp_ns), ..pose });
         out.push(ClipOutput::Row(Row::EgoPose(pose)));
     }
 
@@ -180,10 +203,14 @@ impl ClipBuilder {
         self.write_calibration(rig, &header.sensor, header.stamp_ns, out);
         let placed = rig.calibration(&header.sensor).ego_from_sensor.unwrap_or_else(Pose::identity);
         let mut points = sweep.points;
+        if let Some((timing, spin)) = self.timing.get(&*header.sensor).and_then(|timing| Some((timing, timing.spin()?))) {
+            time_from_azimuth(&mut points, timing.effective(header.stamp_ref), &spin);
+        }
         points.transform(&placed);
         let token = self.match_frame(&header, out);
         let lidar_origin_ego_m = placed.translation.vector.into();
-        self.pending.push_back(PendingSweep { token, header, points, lidar_origin_ego_m });
+        let common_ns = self.common_ns(&header.sensor, header.stamp_ns);
+        self.pending.push_back(PendingSweep { token, header, common_ns, points, lidar_origin_ego_m });
         self.label_ready(rig, out);
     }
 
@@ -199,12 +226,23 @@ impl ClipBuilder {
         self.label_ready(rig, out);
     }
 
+    /// A stamp by the clock that all sensors share: what the sensor's own clock is known to be ahead is taken out.
+    fn common_ns(&self, sensor: &Arc<str>, stamp_ns: i64) -> i64 {
+        stamp_ns.saturating_add(self.timing.get(&**sensor).map_or(0, SensorTiming::offset_ns))
+    }
+
     /// Hands a frame to the synchroniser under a new token.
     fn match_frame(&mut self, header: &FrameHeader, out: &mut Vec<ClipOutput>) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
         let mut events = Vec::new();
-        let frame = MatchFrame { sensor: header.sensor.clone(), kind: header.kind, stamp_ns: header.stamp_ns, token };
+        let frame = MatchFrame {
+            sensor: header.sensor.clone(),
+            kind: header.kind,
+            stamp_ns: header.stamp_ns,
+            stamp_ref: header.stamp_ref,
+            token,
+        };
         self.matcher.push(frame, &mut events);
         self.matched(events, out);
         token
@@ -227,7 +265,8 @@ impl ClipBuilder {
     fn finish_pending(&mut self, rig: &Rig, now_ns: Option<i64>, out: &mut Vec<ClipOutput>) {
         let mut any = false;
         while let Some(sweep) = self.pending.front() {
-            if now_ns.is_some_and(|now_ns| sweep.header.stamp_ns.saturating_add(POSE_WAIT_NS) > now_ns) {
+            let last_ns = sweep.header.stamp_ns.max(sweep.common_ns);
+            if now_ns.is_some_and(|now_ns| last_ns.saturating_add(POSE_WAIT_NS) > now_ns) {
                 break;
             }
             let Some(sweep) = self.pending.pop_front() else { break };
@@ -240,10 +279,11 @@ impl ClipBuilder {
     }
 
     fn store_sweep(&mut self, sweep: PendingSweep, out: &mut Vec<ClipOutput>) {
-        let PendingSweep { token, header, mut points, lidar_origin_ego_m } = sweep;
-        let deskewed = deskew(&mut points, header.stamp_ns, &self.poses);
+        let PendingSweep { token, header, common_ns, mut points, lidar_origin_ego_m } = sweep;
+        let deskewed = deskew(&mut points, common_ns, &self.poses);
         let points = Arc::new(points);
-        self.ready.insert(token, ReadySweep { stamp_ns: header.stamp_ns, points: points.clone(), lidar_origin_ego_m });
+        let stamp_ns = header.stamp_ns;
+        self.ready.insert(token, ReadySweep { stamp_ns, common_ns, points: points.clone(), lidar_origin_ego_m });
         out.push(ClipOutput::Row(Row::Lidar { header, deskewed, points }));
     }
 
@@ -262,7 +302,9 @@ impl ClipBuilder {
     fn label(&mut self, rig: &Rig, sample: Sample, tokens: &[(Arc<str>, u64)], out: &mut Vec<ClipOutput>) {
         self.counts.samples += 1;
         self.counts.partial_samples += u64::from(!sample.missing.is_empty());
-        let world_from_ego = self.poses.at(sample.stamp_ns).map(|at| at.world_from_ego);
+        let reference = sample.members.iter().find(|member| member.stamp_ns == sample.stamp_ns && member.residual_ns == 0);
+        let common_ns = reference.map_or(sample.stamp_ns, |member| self.common_ns(&member.sensor, sample.stamp_ns));
+        let world_from_ego = self.poses.at(common_ns).map(|at| at.world_from_ego);
         let sweeps: Vec<ReadySweep> = tokens.iter().filter_map(|(_, token)| self.ready.remove(token)).collect();
         let images: Vec<SceneImage> = tokens.iter().filter_map(|(_, token)| self.images.remove(token)).collect();
         let mut boxes = Vec::new();
@@ -299,10 +341,12 @@ impl ClipBuilder {
         let mut merged = sweeps.next()?;
         for other in sweeps {
             let mut points = PointCloud::clone(&other.points);
-            let other_pose = self.poses.at(other.stamp_ns).map(|at| at.world_from_ego);
+            let other_pose = self.poses.at(other.common_ns).map(|at| at.world_from_ego);
             if let (Some(reference), Some(pose)) = (world_from_ego, other_pose) {
                 points.transform(&(reference.inverse() * pose));
             }
+            // The times of its points are told from the reference's stamp from here on.
+            shift_times(&mut points, other.common_ns.saturating_sub(merged.common_ns));
             Arc::make_mut(&mut merged.points).append(&points);
         }
         Some(merged)
@@ -316,6 +360,14 @@ impl ClipBuilder {
         }
         self.written_calibration.insert(sensor.clone(), calibration.clone());
         out.push(ClipOutput::Row(Row::Calibration { stamp_ns, sensor: sensor.clone(), calibration }));
+    }
+}
+
+/// Adds to the time of every point.
+fn shift_times(points: &mut PointCloud, by_ns: i64) {
+    for offset_ns in points.time_offset_ns.iter_mut().flatten() {
+        // Sweeps of one sample are less than the largest interval apart; offsets have 32 bits, two seconds to either side.
+        *offset_ns = i64::from(*offset_ns).saturating_add(by_ns).clamp(i32::MIN.into(), i32::MAX.into()) as i32;
     }
 }
 

@@ -11,6 +11,7 @@ use boxwright_review::ViewConfig;
 use boxwright_shard::{StoreConfig, WriterConfig};
 use boxwright_source::broker_config::BrokerConfig;
 use boxwright_source::kafka::KafkaConfig;
+use boxwright_timesync::clock::ClockConfig;
 use boxwright_timesync::matcher::MatcherConfig;
 use boxwright_timesync::motion::MotionConfig;
 use boxwright_timesync::order::OrderConfig;
@@ -23,8 +24,11 @@ pub const DEFAULT_TOML: &str = include_str!("../../../configs/default.toml");
 /// The classes that are used where no taxonomy file is named.
 pub const DEFAULT_TAXONOMY_TOML: &str = include_str!("../../../configs/taxonomy.toml");
 
-/// Tables whose keys are not ours: they are passed on as they are.
-const FREE_TABLES: [&str; 2] = ["kafka.client", "store.options"];
+/// Tables whose keys are not known beforehand: names of somebody else's options, of sensors, or options that depend on another one. What
+/// they hold is looked at when it is used.
+const FREE_TABLES: [&str; 4] = ["kafka.client", "store.options", SYNC_POLICY, "sync.timing"];
+/// Table that is empty where the policy is the usual one.
+const SYNC_POLICY: &str = "sync.policy";
 
 /// Everything a run can be told.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -40,6 +44,8 @@ pub struct Config {
     pub order: OrderConfig,
     /// Samples.
     pub sync: MatcherConfig,
+    /// When a sensor's clock is worth an alarm.
+    pub clock: ClockConfig,
     /// Poses and deskew.
     pub motion: MotionConfig,
     /// Boxes and tracks.
@@ -242,6 +248,7 @@ impl Config {
         let mut merged: Table = DEFAULT_TOML.parse().map_err(syntax)?;
         let user: Table = text.parse().map_err(syntax)?;
         overlay(&mut merged, user, "", name)?;
+        drop_empty_policy(&mut merged);
         let mut config: Self = Value::Table(merged)
             .try_into()
             .map_err(|source: toml::de::Error| ConfigError::Value { path: name.to_owned(), message: source.to_string() })?;
@@ -267,6 +274,7 @@ impl Config {
         }
         self.label.validate().or_else(|error| wrong(error.to_string()))?;
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
+        self.clock.validate().or_else(|error| wrong(format!("clock: {error}")))?;
         self.traces.check().or_else(wrong)?;
         self.view.check().or_else(|error| wrong(error.to_string()))?;
         self.store.check().or_else(|error| wrong(error.to_string()))?;
@@ -303,10 +311,18 @@ impl Config {
     #[must_use]
     pub fn labels_sha256(&self, taxonomy: &Taxonomy) -> String {
         let deciding = format!(
-            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{taxonomy:?}",
-            self.clip, self.frames, self.order, self.sync, self.motion, self.label
+            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{taxonomy:?}",
+            self.clip, self.frames, self.order, self.sync, self.clock, self.motion, self.label
         );
         Sha256::digest(deciding.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// TOML has no null: an empty table stands for no policy of its own.
+fn drop_empty_policy(merged: &mut Table) {
+    let Some(sync) = merged.get_mut("sync").and_then(Value::as_table_mut) else { return };
+    if sync.get("policy").and_then(Value::as_table).is_some_and(Table::is_empty) {
+        sync.remove("policy");
     }
 }
 

@@ -181,6 +181,7 @@ impl LaneState {
                 let name = (record.header.vehicle.clone(), store_in);
                 let (_, open) = self.clip(&name.0, store_in)?;
                 open.late += 1;
+                open.builder.late(&record.header);
                 if open.late_rows.len() < MAX_HELD_LATE {
                     open.late_rows.push((record, reason));
                     Ok(())

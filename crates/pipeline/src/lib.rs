@@ -26,6 +26,8 @@ mod lane;
 
 pub mod clip;
 
+mod clocks;
+
 mod rig;
 
 mod writer;

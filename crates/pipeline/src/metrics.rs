@@ -33,6 +33,7 @@ use boxwright_model::{ClipId, DropReason, FrameHeader, LateReason};
 use boxwright_review::LiveStats;
 use boxwright_shard::ManifestEntry;
 use boxwright_source::SourceStats;
+use boxwright_timesync::ClockAlarm;
 
 use crate::clip::ClipCounts;
 use crate::config::Config;
@@ -237,6 +238,11 @@ impl Metrics {
     /// A frame went to the late table.
     pub fn frame_late(&self, reason: LateReason) {
         self.numbers.late.get(reason.as_str()).inc();
+    }
+
+    /// Something is wrong with a sensor's clock.
+    pub fn clock_alarm(&self, alarm: &ClockAlarm) {
+        self.numbers.clock_alarms.get(alarm.as_str()).inc();
     }
 
     /// A message was set aside.

@@ -207,6 +207,7 @@ impl<'a> Run<'a> {
         let (report_sender, reports) = sync_channel(REPORT_QUEUE);
         let settings = Arc::new(ClipSettings {
             sync: job.config.sync.clone(),
+            clock: job.config.clock.clone(),
             motion: job.config.motion.clone(),
             label: job.config.label.clone(),
             taxonomy: job.taxonomy.clone(),
@@ -292,6 +293,7 @@ impl<'a> Run<'a> {
         self.quiet.remove(&partition);
         let Some(vehicle) = self.vehicles.get_mut(&name) else { return Ok(()) };
         let mut out = Vec::new();
+        vehicle.watch_clock(&record.header, &self.job.metrics);
         let ordering = self.job.metrics.time(Stage::Order);
         vehicle.push(partition, record, &mut out);
         drop(ordering);

@@ -29,6 +29,8 @@ pub(crate) fn box3(number: u32, x: f64, y: f64) -> Box3 {
         sample_id: Arc::from("s"),
         sample_stamp_ns: 0,
         stamp_ns: 0,
+        points_ns: [0; 2],
+        measured_world_center_m: cuboid.center_m,
         track_id: TrackId { clip: ClipId(1), number },
         class: ClassId(0),
         score: 0.93,

@@ -220,6 +220,8 @@ fn labels(writer: &mut ClipWriter, clip: ClipId, stamp_ns: i64, vehicle: &str, t
             sample_id: sample_id.clone(),
             sample_stamp_ns: stamp_ns,
             stamp_ns: stamp_ns - 3_000_000,
+            points_ns: [stamp_ns - 4_000_000, stamp_ns - 2_000_000],
+            measured_world_center_m: Vector3::new(-0.0, 1e-300, 7.5),
             track_id,
             class,
             score: 0.5,

@@ -49,6 +49,14 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// A column without nulls that older files do not have.
+    pub(crate) fn newer<A: Array + 'static>(&self, name: &str) -> Result<Option<&'a A>, ShardError> {
+        if self.batch.column_by_name(name).is_none() {
+            return Ok(None);
+        }
+        self.required(name).map(Some)
+    }
+
     /// A column of lists of numbers; a whole list may be null, a number may not.
     pub(crate) fn lists<T: ArrowPrimitiveType>(&self, name: &'static str) -> Result<Lists<'a, T>, ShardError> {
         let lists: &ListArray = self.optional(name)?;

@@ -150,6 +150,8 @@ pub(crate) fn boxes() -> Vec<Box3> {
         sample_id: Arc::from("car 7:100"),
         sample_stamp_ns: 100,
         stamp_ns: 97,
+        points_ns: [95, 99],
+        measured_world_center_m: Vector3::new(3.5, -1.25, 0.75),
         track_id: track_id(1),
         class: taxonomy().find("car").unwrap(),
         score: 0.75,

@@ -16,7 +16,7 @@ use crate::dataset::Dataset;
 use crate::decode::Batch;
 use crate::error::ShardError;
 use crate::manifest::{FileEntry, ManifestEntry};
-use crate::schema::{SCHEMA_VERSION, Table};
+use crate::schema::{SCHEMA_VERSION, Table, is_new_since_version_1};
 use crate::storage::blocks::Blocks;
 use crate::storage::store::{ShardFile, Store};
 use crate::tables::calibration::CalibrationRow;
@@ -271,6 +271,9 @@ fn check_columns(found: &Schema, path: &Path, table: Table) -> Result<(), ShardE
     for expected in table.schema().fields() {
         let name = expected.name();
         let Ok(field) = found.field_with_name(name) else {
+            if is_new_since_version_1(table, name) {
+                continue;
+            }
             return Err(ShardError::foreign(path, format!("expected column {name} of type {}, got none", expected.data_type())));
         };
         if !expected.data_type().equals_datatype(field.data_type()) {

@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 /// Version of the columns below, of the manifest entry and of the layout of a dataset.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A line that stands in the metadata of every file, for the person who opens it without this documentation.
 pub const UNITS_NOTE: &str = "x forward, y left, z up (ISO 8855); *_m metres, *_mps metres per second, *_px pixels, *_ns nanoseconds \
@@ -120,6 +120,17 @@ impl fmt::Display for Table {
 /// Names of the columns of a pose, without prefix.
 pub(crate) const POSE_COLUMNS: [&str; 7] = ["tx_m", "ty_m", "tz_m", "qx", "qy", "qz", "qw"];
 
+/// Of a box: times of the first and the last of its points.
+pub(crate) const POINT_TIME_COLUMNS: [&str; 2] = ["first_point_ns", "last_point_ns"];
+
+/// Of a box: its centre in the world frame at the middle of the two times above, before it was moved to `sample_stamp_ns`.
+pub(crate) const MEASURED_COLUMNS: [&str; 3] = ["measured_world_tx_m", "measured_world_ty_m", "measured_world_tz_m"];
+
+/// Whether a column came after version 1: datasets of then do not have it and are read all the same.
+pub(crate) fn is_new_since_version_1(table: Table, column: &str) -> bool {
+    table == Table::Box3 && (POINT_TIME_COLUMNS.contains(&column) || MEASURED_COLUMNS.contains(&column))
+}
+
 fn field(name: &str, data_type: DataType) -> Field {
     Field::new(name, data_type, false)
 }
@@ -207,6 +218,8 @@ fn box3() -> Vec<Field> {
     fields.extend(["qx", "qy", "qz", "qw"].map(|name| field(name, DataType::Float64)));
     fields.extend(pose("world_", field));
     fields.extend(["vx_mps", "vy_mps"].map(|name| field(name, DataType::Float64)));
+    fields.extend(POINT_TIME_COLUMNS.map(|name| field(name, DataType::Int64)));
+    fields.extend(MEASURED_COLUMNS.map(|name| field(name, DataType::Float64)));
     fields.extend([
         field("num_lidar_pts", DataType::Int32),
         field("predicted", DataType::Boolean),

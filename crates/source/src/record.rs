@@ -132,6 +132,9 @@ impl Rejected {
         if let Some(seq) = header.seq {
             headers.push(("seq", seq.to_string()));
         }
+        if let Some(arrival_ns) = header.arrival_ns {
+            headers.push(("arrival_ns", arrival_ns.to_string()));
+        }
         Self {
             position: header.position.clone(),
             key: Some(Bytes::copy_from_slice(header.vehicle.as_bytes())),
@@ -264,7 +267,7 @@ pub struct OutgoingMessage {
     pub encoding: Encoding,
     /// The payload.
     pub payload: Bytes,
-    /// When it was recorded: only used to replay at recorded pace.
+    /// When it was recorded: the pace of a replay, and what the sensor's clock is judged by. 0 where it is not known.
     pub log_time_ns: i64,
 }
 
@@ -283,6 +286,9 @@ impl OutgoingMessage {
         ];
         if !self.grade.is_empty() {
             headers.push(("grade", self.grade.to_string()));
+        }
+        if is_arrival(self.log_time_ns) {
+            headers.push(("arrival_ns", self.log_time_ns.to_string()));
         }
         headers
     }
@@ -395,17 +401,25 @@ pub fn parse_headers(
         return Err((reason::BAD_HEADER, "sensor: expected a name, got nothing".to_owned()));
     }
     let grade = text(headers, "grade")?.unwrap_or_default();
+    // What is no time is passed over: a message is not refused for what only its clock is judged by.
+    let arrival_ns = text(headers, "arrival_ns").ok().flatten().and_then(|text| text.parse().ok()).filter(|ns| is_arrival(*ns));
     let header = FrameHeader {
         vehicle: vehicle.into(),
         sensor: sensor.into(),
         kind,
         stamp_ns,
         stamp_ref,
+        arrival_ns,
         seq,
         grade: grade.into(),
         position,
     };
     Ok((header, schema.into(), encoding))
+}
+
+/// Whether a time can be that of an arrival. Zero is what recorders write that do not know it.
+fn is_arrival(ns: i64) -> bool {
+    ns > 0 && is_plausible_stamp(ns)
 }
 
 /// Longest name of a vehicle, as it is written into a path: `%XX` for each byte that is no ASCII letter, digit, `-`, `_` or `.`.
@@ -469,6 +483,14 @@ mod tests {
             let (code, text) = parse("vehicle", name).unwrap_err();
             assert_eq!(code, reason::BAD_HEADER);
             assert!(text.starts_with("vehicle: expected a name that can be a folder, of at most 200 bytes, got \""), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_arrival_is_kept_where_it_is_a_time_and_refuses_no_message() {
+        assert_eq!(parse("arrival_ns", "1700000000000000000").unwrap().arrival_ns, Some(1_700_000_000_000_000_000));
+        for none in ["0", "-5", "noon", "9223372036854775807"] {
+            assert_eq!(parse("arrival_ns", none).unwrap().arrival_ns, None, "{none}");
         }
     }
 

@@ -4,24 +4,34 @@
 //! that they were pushed in. Read in this order:
 //!
 //! 1. [`order`] — one vehicle's messages from several partitions become one canonical sequence, cut into clips;
-//! 2. [`matcher`] — lidar and camera frames of one clip become samples, by means of
-//! 3. [`approximate`] — the synchroniser that ROS 2 calls `ApproximateTime`, bit for bit;
-//! 4. [`motion`] — where the vehicle was at any moment, and sweeps freed from its motion;
-//! 5. [`tree`] — which frame hangs where on the vehicle.
+//! 2. [`clock`] — whether a sensor's clock drifts or jumps, from arrivals and stamps;
+//! 3. [`timing`] — from a stamp to the instant at which sensors are comparable;
+//! 4. [`matcher`] — lidar and camera frames of one clip become samples, by means of
+//! 5. [`policy`] — the synchronisers, first of all the one that ROS 2 calls `ApproximateTime`, bit for bit;
+//! 6. [`motion`] — where the vehicle was at any moment, sweeps freed from its motion, points in images at the images' own time;
+//! 7. [`tree`] — which frame hangs where on the vehicle.
 
 pub mod order;
 
+pub mod clock;
+
+pub mod timing;
+
 pub mod matcher;
 
-pub mod approximate;
+pub mod policy;
 
 pub mod motion;
 
 pub mod tree;
 
-pub use matcher::{MatchEvent, MatchFrame, Matcher, MatcherConfig};
+pub use clock::{ClockAlarm, ClockConfig, ClockEstimate, ClockMonitor};
+pub use matcher::{MatchEvent, MatchFrame, Matcher, MatcherConfig, MatcherError};
 pub use motion::{MotionConfig, PoseAt, PoseTrack, deskew};
 pub use order::{Arrival, OrderConfig, OrderEvent, VehicleOrder};
+pub use policy::approximate;
+pub use policy::{DropCause, Policy, PolicyConfig, Progress, Stamped, SyncEvent};
+pub use timing::SensorTiming;
 pub use tree::{TransformError, TransformTree};
 
 /// Milliseconds of a configuration as nanoseconds; absurdly large values stay far below overflow.

@@ -1,4 +1,4 @@
-//! Where the vehicle was at any moment, and sweeps freed from its motion.
+//! Where the vehicle was at any moment, sweeps freed from its motion, and points in images of another time.
 //!
 //! Between two poses the rotation is interpolated on the sphere (slerp) and the position linearly. Beyond the newest or before the
 //! oldest pose the vehicle is assumed to keep its twist (screw motion in SE(3): Murray, Li, Sastry, *A Mathematical Introduction to
@@ -11,8 +11,14 @@ use nalgebra::{Isometry3, Matrix3, Translation3, UnitQuaternion, Vector3};
 use serde::Deserialize;
 
 pub use self::deskew::{KNOT_STEP_NS, deskew};
+pub use self::project::{CameraView, Projected, ReadoutDirection, Shutter, ViewError, WorldPoint};
+pub use self::spin::{Spin, SpinDirection, detect_spin, time_from_azimuth};
 
 mod deskew;
+
+mod project;
+
+mod spin;
 
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,10 @@ fn every_recorded_case_gives_the_same_sets_at_the_same_moments() {
     let report = cases::run_file(&text).unwrap();
     assert!(report.failures.is_empty(), "{}", report.failures.join("\n"));
     assert_eq!(report.passed, 13 + 235);
+    let Some(text) = shared("sync_other_policies.json") else { return };
+    let report = cases::run_file(&text).unwrap();
+    assert!(report.failures.is_empty(), "{}", report.failures.join("\n"));
+    assert_eq!(report.passed, 4 + 3 + 6 + 4 + 120);
 }
 
 #[test]
@@ -44,11 +48,17 @@ fn a_case_that_expects_something_else_fails() {
 
 #[test]
 fn malformed_files_and_cases_are_told_and_never_panic() {
-    for text in ["", "3", "[]", "{}", r#"{"generated":3}"#, r#"{"generated":[]}"#, r#"{"a":[{"policy":"exact_time"}]}"#] {
+    for text in ["", "3", "[]", "{}", r#"{"generated":3}"#, r#"{"generated":[]}"#, r#"{"latest_time":{"note":"x"}}"#] {
         assert!(cases::run_file(text).is_err(), "{text}");
     }
     let broken = [
         r#"[{"policy":"approximate_time"}]"#,
+        r#"{"exact_time":[{"n":2,"queue_size":2,"input":[[0,0],[0,1],[1,1]],"expected_sets":[[1,1]],"expected_drops":0}]}"#,
+        r#"{"approximate_epsilon_time":[{"n":2,"queue_size":2,"input":[],"expected_sets":[]}]}"#,
+        r#"{"python_slop":[{"n":2,"queue_size":2,"slop_s":"wide","input":[],"expected_sets":[]}]}"#,
+        r#"{"input_aligner":[{"timeout_ns":1,"period_ns":[1],"steps":[["add",[[0,1]]],["expect_count",1]]}]}"#,
+        r#"{"latest_time":{"Sideways":"unheard of"}}"#,
+        r#"{"a":[{"policy":"made_up"}]}"#,
         r#"[{"policy":"approximate_time","n":2,"queue_size":0,"input":[],"expected_sets":[]}]"#,
         r#"[{"policy":"approximate_time","n":99999999999,"queue_size":1,"input":[],"expected_sets":[]}]"#,
         r#"[{"policy":"approximate_time","n":2,"queue_size":1,"input":[[2,0]],"expected_sets":[]}]"#,

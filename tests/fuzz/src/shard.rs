@@ -140,6 +140,8 @@ fn write_rows(writer: &mut ClipWriter) -> Result<(), ShardError> {
             sample_id: format!("{VEHICLE}:{stamp_ns}").into(),
             sample_stamp_ns: stamp_ns,
             stamp_ns,
+            points_ns: [stamp_ns; 2],
+            measured_world_center_m: cuboid.center_m,
             track_id,
             class,
             score: 0.75,
@@ -270,7 +272,14 @@ pub fn little_entry_json() -> Vec<u8> {
     let mut entry = sealed(0).entry.clone();
     entry.files.truncate(2);
     entry.rows = [(Table::Lidar, 6)].into();
-    entry.sources = boxwright_shard::SourceRange::from_runs("ad.lidar", 3, vec![[4, 6], [8, 9]]).into_iter().collect();
+    entry.sources = vec![boxwright_shard::SourceRange {
+        topic: "ad.lidar".to_owned(),
+        partition: 3,
+        first_offset: 4,
+        last_offset: 9,
+        count: 6,
+        runs: vec![[4, 9]],
+    }];
     entry.previous = Some(boxwright_shard::PreviousEntry { clip: ClipId(6), revision: 0, sha256: "ef".to_owned() });
     entry.models = [("detector".to_owned(), "cd".to_owned())].into();
     entry.config_sha256 = "ab".to_owned();

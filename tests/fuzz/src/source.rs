@@ -51,6 +51,7 @@ fn record(schema: &str, encoding: Encoding, payload: Bytes) -> Record {
         kind,
         stamp_ns: 1_700_000_000_123_456_789,
         stamp_ref: StampRef::Instant,
+        arrival_ns: None,
         seq: None,
         grade: "".into(),
         position: SourcePosition { topic: "ad.any".into(), partition: 0, offset: 0 },
@@ -267,7 +268,7 @@ fn check_headers(position: SourcePosition, record: Record) {
         schema: record.schema.clone(),
         encoding: record.encoding,
         payload: Bytes::new(),
-        log_time_ns: 0,
+        log_time_ns: header.arrival_ns.unwrap_or_default(),
     }
     .headers();
     let by_name: BTreeMap<&str, &[u8]> = sent.iter().map(|(name, value)| (*name, value.as_bytes())).collect();

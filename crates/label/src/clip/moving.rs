@@ -37,6 +37,7 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy, config: &ClipC
         Placement {
             sweep: s.sweep,
             stamp_ns: s.stamp_ns,
+            points_ns: s.points_ns,
             world_from_box: Cuboid::upright(world, size, headings[index]),
             velocity_mps: smooth[index].velocity,
             num_points: s.num_points,

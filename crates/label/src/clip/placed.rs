@@ -18,6 +18,8 @@ pub struct Sighting {
     pub seconds: f64,
     /// When the points were measured.
     pub stamp_ns: i64,
+    /// When the first and the last of them was.
+    pub points_ns: [i64; 2],
     /// The points seen from above, relative to [`Path::origin`].
     pub outline: Vec<[f64; 2]>,
     /// Where the lidar stood, relative to [`Path::origin`].
@@ -71,6 +73,7 @@ impl Path {
                 sweep: observation.sweep,
                 seconds: (candidate.stamp_ns.saturating_sub(start_ns)) as f64 * 1e-9,
                 stamp_ns: candidate.stamp_ns,
+                points_ns: candidate.points_ns,
                 outline: shape.outline.iter().map(|p| relative(*p)).collect(),
                 lidar_xy: relative(candidate.lidar_xy),
                 floor_m: (sweep.world_from_ego * Point3::new(middle[0], middle[1], shape.floor_m)).z,
@@ -125,12 +128,24 @@ pub struct Placement {
     pub sweep: usize,
     /// When the points were measured.
     pub stamp_ns: i64,
+    /// When the first and the last of them was.
+    pub points_ns: [i64; 2],
     /// The box at that time.
     pub world_from_box: Cuboid,
     /// Velocity at that time.
     pub velocity_mps: [f64; 2],
     /// Lidar points.
     pub num_points: u32,
+}
+
+impl Placement {
+    /// The time at which the centre holds. The beam meets one end of the object first and the other last, each where it is then, so what lies
+    /// half way between the ends is where the centre was half way between the times. The mean of the times would lean to the end that has
+    /// more points.
+    pub(super) fn center_ns(&self) -> i64 {
+        let [first, last] = self.points_ns;
+        first.saturating_add(last.saturating_sub(first) / 2)
+    }
 }
 
 /// A track that is kept.

@@ -27,6 +27,7 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(&'s
     let at = |s: &Sighting| Placement {
         sweep: s.sweep,
         stamp_ns: s.stamp_ns,
+        points_ns: s.points_ns,
         world_from_box: cuboid,
         velocity_mps: [0.0; 2],
         num_points: s.num_points,

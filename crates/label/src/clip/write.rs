@@ -59,13 +59,13 @@ fn between(before: &Placement, after: &Placement, sweep: usize, stamp_ns: i64) -
     let center = a.center_m.lerp(&b.center_m, share);
     let velocity = [0, 1].map(|axis| before.velocity_mps[axis] * (1.0 - share) + after.velocity_mps[axis] * share);
     let world_from_box = Cuboid::upright(center, a.size_lwh_m, a.yaw_rad() + share * turn);
-    Placement { sweep, stamp_ns, world_from_box, velocity_mps: velocity, num_points: 0 }
+    Placement { sweep, stamp_ns, points_ns: [stamp_ns; 2], world_from_box, velocity_mps: velocity, num_points: 0 }
 }
 
 fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepInfo, clip: ClipId, config: &ClipConfig) -> Box3 {
     let mut world_from_box = placement.world_from_box;
     if config.to_sample_time {
-        let seconds = (info.stamp_ns.saturating_sub(placement.stamp_ns)) as f64 * 1e-9;
+        let seconds = (info.stamp_ns.saturating_sub(placement.center_ns())) as f64 * 1e-9;
         world_from_box.center_m.x += seconds * placement.velocity_mps[0];
         world_from_box.center_m.y += seconds * placement.velocity_mps[1];
     }
@@ -73,6 +73,8 @@ fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepIn
         sample_id: Arc::clone(&info.sample_id),
         sample_stamp_ns: info.stamp_ns,
         stamp_ns: placement.stamp_ns,
+        points_ns: placement.points_ns,
+        measured_world_center_m: placement.world_from_box.center_m,
         track_id: TrackId { clip, number: track.number },
         class: track.class,
         score: if predicted { 0.8 * track.score } else { track.score },

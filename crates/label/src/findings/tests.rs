@@ -21,6 +21,8 @@ fn car(number: u32, change: impl Fn(i64, &mut Box3)) -> (Vec<Box3>, Track) {
                 sample_id: Arc::from(format!("v:{sample}")),
                 sample_stamp_ns: sample,
                 stamp_ns: sample,
+                points_ns: [sample; 2],
+                measured_world_center_m: cuboid.center_m,
                 track_id,
                 class: ClassId(0),
                 score: 0.9,

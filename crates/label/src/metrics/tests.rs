@@ -64,6 +64,8 @@ fn label(number: u32, class: &str, x: f64, score: f64) -> Box3 {
         sample_id: "v:5".into(),
         sample_stamp_ns: 5,
         stamp_ns: 5,
+        points_ns: [5; 2],
+        measured_world_center_m: cuboid.center_m,
         track_id: TrackId { clip: ClipId(0), number },
         class: taxonomy().find(class).unwrap(),
         score,

@@ -25,7 +25,7 @@ fn car(x: f64, y: f64, taxonomy: &Taxonomy) -> Candidate {
     let turned = shape.extents_m()[1] > shape.extents_m()[0];
     let ego_from_box = shape.complete([4.5, 1.8, 1.5], turned, [0.0; 2]);
     let votes = (0..4).map(|id| Vote { class: ClassId(id), logit: if id == class.0 { 2.0 } else { -3.0 }, turned }).collect();
-    Candidate { shape, votes, class, score: 0.88, ego_from_box, lidar_xy: [0.0; 2], stamp_ns: 0 }
+    Candidate { shape, votes, class, score: 0.88, ego_from_box, lidar_xy: [0.0; 2], stamp_ns: 0, points_ns: [0; 2] }
 }
 
 const STEP_NS: i64 = NS_PER_S / 10;

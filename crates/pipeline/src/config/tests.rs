@@ -8,6 +8,7 @@ fn the_embedded_default_is_the_default_of_every_part() {
     assert_eq!(config.label, LabelConfig::default());
     assert_eq!(config.order, OrderConfig::default());
     assert_eq!(config.sync, MatcherConfig::default());
+    assert_eq!(config.clock, ClockConfig::default());
     assert_eq!(config.motion, MotionConfig::default());
     assert_eq!(config.shard, WriterConfig::default());
     assert_eq!(config.kafka, KafkaConfig::default());
@@ -72,5 +73,29 @@ fn metrics_and_traces_are_off_by_default_and_say_what_they_expect() {
     for wrong in ["https://c:4318", "c:4318", "http://", "http:///v1/traces"] {
         let error = with(&format!("[traces]\notlp_endpoint = \"{wrong}\"\n")).unwrap_err().to_string();
         assert!(error.contains("traces.otlp_endpoint: expected http://host:port") && error.contains(wrong), "{error}");
+    }
+}
+
+#[test]
+fn policies_and_timing_are_told_by_name_and_what_is_wrong_is_said() {
+    let with = |text: &str| Config::resolve("my.toml", text);
+    let config =
+        with("[sync.policy]\nkind = \"nearest_time\"\ntolerance_ms = { default = 20, sensors = { front = 5.5 } }\n").unwrap();
+    let policy = format!("{:?}", config.sync.policy);
+    assert!(policy.contains("NearestTime") && policy.contains("5.5"), "{policy}");
+    let config = with("[sync.timing.top]\noffset_ms = -3\nstamp_ref = \"sweep_end\"\nsweep_ms = 100\n").unwrap();
+    assert_eq!(config.sync.timing["top"].instant_ns(1_000_000_000, boxwright_model::StampRef::Instant), 947_000_000);
+    let wrong = [
+        ("[sync.policy]\nkind = \"nearest_thyme\"\n", "nearest_time"),
+        ("[sync.policy]\nkind = \"slop_time\"\nslap_ms = 1\n", "slop_ms"),
+        ("[sync.policy]\nkind = \"latest_time\"\n", "latest_time is for live viewing only"),
+        ("[sync.timing.top]\nsweep_ms = -1\n", "timing of sensor \"top\": expected sweep_ms"),
+        ("[sync.timing.top]\nsweeps_ms = 1\n", "sweep_ms"),
+        ("[sync.timing.top]\noffset_ms = nan\n", "offset_ms"),
+        ("[sync.timing.top]\nspin = \"clockwise\"\n", "expected spin, start_azimuth_deg and a sweep_ms"),
+    ];
+    for (text, expected) in wrong {
+        let error = with(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
     }
 }

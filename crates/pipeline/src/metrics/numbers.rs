@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use boxwright_model::{DropReason, LateReason, SensorKind};
 use boxwright_source::reason;
+use boxwright_timesync::ClockAlarm;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::histogram::Histogram;
@@ -107,6 +108,7 @@ pub(super) struct Numbers {
     pub(super) dropped: Bounded,
     pub(super) late: Bounded,
     pub(super) dead_letters: Bounded,
+    pub(super) clock_alarms: Bounded,
     samples: Counter,
     partial_samples: Counter,
     sweeps: Counter,
@@ -127,6 +129,7 @@ impl Numbers {
         let dropped = Bounded::new("reason", MAX_REASONS, DROPPED.map(DropReason::as_str));
         let late = Bounded::new("reason", MAX_REASONS, LATE.map(LateReason::as_str));
         let dead_letters = Bounded::new("reason", MAX_REASONS, DEAD);
+        let clock_alarms = Bounded::new("alarm", MAX_REASONS, ClockAlarm::ALL);
         let seal_seconds = Histogram::new(SEAL_BOUNDS_S);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("boxwright_build", "Version of the program", version);
@@ -135,6 +138,7 @@ impl Numbers {
         registry.register("boxwright_frames_dropped", "Frames in no sample, by reason", dropped.family.clone());
         registry.register("boxwright_frames_late", "Frames in the late table, by reason", late.family.clone());
         registry.register("boxwright_dead_letters", "Messages set aside, by reason", dead_letters.family.clone());
+        registry.register("boxwright_clock_alarms", "Alarms about clocks of sensors, by alarm", clock_alarms.family.clone());
         registry.register("boxwright_seal_seconds", "From the close of a clip to its manifest entry", seal_seconds.clone());
         let stages = Family::<Label, Histogram, StageBuckets>::new_with_constructor(StageBuckets);
         registry.register("boxwright_stage_seconds", "Time that one step took, by stage", stages.clone());
@@ -150,6 +154,7 @@ impl Numbers {
             dropped,
             late,
             dead_letters,
+            clock_alarms,
             samples: counter("boxwright_samples", "Samples made"),
             partial_samples: counter("boxwright_partial_samples", "Samples that lack a frame of some sensor"),
             sweeps: counter("boxwright_sweeps", "Sweeps labelled"),

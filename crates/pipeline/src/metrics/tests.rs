@@ -25,6 +25,7 @@ fn header(vehicle: &str, kind: SensorKind, stamp_ns: i64) -> FrameHeader {
         kind,
         stamp_ns,
         stamp_ref: StampRef::default(),
+        arrival_ns: None,
         seq: None,
         grade: "".into(),
         position: SourcePosition { topic: "ad.lidar".into(), partition: 0, offset: 0 },

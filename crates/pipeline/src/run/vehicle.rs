@@ -10,7 +10,9 @@ use boxwright_source::{PartitionId, Record};
 use boxwright_timesync::order::{Arrival, OrderEvent, VehicleOrder};
 
 use super::{Ledger, RunJob};
+use crate::clocks::VehicleClocks;
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 /// Manifest entries that are remembered of a vehicle. A worker that reads a partition again meets the clips in order, a few at a time;
 /// an entry holds some kilobytes.
@@ -21,6 +23,7 @@ pub(crate) struct Vehicle {
     name: Arc<str>,
     grid: ClipGrid,
     order: VehicleOrder,
+    clocks: VehicleClocks,
     /// Messages that wait for their turn. Bounded by the order machine's `max_buffered_frames`.
     held: BTreeMap<u64, Record>,
     /// Bytes of their payloads.
@@ -57,6 +60,7 @@ impl Vehicle {
             name,
             grid,
             order: VehicleOrder::new(&config.order, grid),
+            clocks: VehicleClocks::new(&config.clock),
             held: BTreeMap::new(),
             held_bytes: 0,
             next_token: 0,
@@ -82,6 +86,11 @@ impl Vehicle {
 
     pub(crate) fn reads(&self, number: u32) -> bool {
         self.partitions.contains_key(&number)
+    }
+
+    /// Judges a sensor's clock by one more message.
+    pub(crate) fn watch_clock(&mut self, header: &FrameHeader, metrics: &Metrics) {
+        self.clocks.saw(header, metrics);
     }
 
     /// Takes the next message of a partition and gives it its place in the order. It is held until the order has decided about it.

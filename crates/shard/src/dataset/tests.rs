@@ -50,7 +50,7 @@ fn a_dataset_of_a_newer_program_is_refused_with_both_versions() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join(MARKER), r#"{"schema_version": 9, "unknown": []}"#).unwrap();
     let message = Dataset::open(root.path()).unwrap_err().to_string();
-    assert!(message.contains("expected schema version 1 or older, got 9"), "{message}");
+    assert!(message.contains("expected schema version 2 or older, got 9"), "{message}");
 }
 
 #[test]

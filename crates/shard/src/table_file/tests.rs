@@ -141,7 +141,7 @@ fn a_footer_says_what_the_file_is_of() {
         |name: &str| pairs.iter().find(|pair| pair.key == format!("boxwright.{name}")).and_then(|pair| pair.value.as_deref());
     assert_eq!(value("vehicle"), Some("car 7"));
     assert_eq!(value("clip"), Some("7"));
-    assert_eq!(value("schema_version"), Some("1"));
+    assert_eq!(value("schema_version"), Some("2"));
     assert_eq!(value("config_sha256"), Some("hash"));
     assert!(value("units").unwrap().contains("metres"));
 }

@@ -9,7 +9,7 @@ use super::{Classed, TableRow, fits_i32, signed};
 use crate::columns::{Column, bools, check_pose, column, numbers, pose_columns, pose_parts, texts};
 use crate::decode::{Batch, Poses};
 use crate::error::ShardError;
-use crate::schema::Table;
+use crate::schema::{MEASURED_COLUMNS, POINT_TIME_COLUMNS, Table};
 
 impl TableRow for Classed<Box3> {
     const TABLE: Table = Table::Box3;
@@ -54,6 +54,11 @@ impl TableRow for Classed<Box3> {
         columns.extend([
             number("vx_mps", |label| label.velocity_world_mps[0]),
             number("vy_mps", |label| label.velocity_world_mps[1]),
+            column(POINT_TIME_COLUMNS[0], numbers::<Int64Type>(labels().map(|label| label.points_ns[0]))),
+            column(POINT_TIME_COLUMNS[1], numbers::<Int64Type>(labels().map(|label| label.points_ns[1]))),
+            number(MEASURED_COLUMNS[0], |label| label.measured_world_center_m.x),
+            number(MEASURED_COLUMNS[1], |label| label.measured_world_center_m.y),
+            number(MEASURED_COLUMNS[2], |label| label.measured_world_center_m.z),
             column("num_lidar_pts", numbers::<Int32Type>(labels().map(|label| signed(label.num_lidar_pts)))),
             column("predicted", bools(labels().map(|label| label.predicted))),
             column("source", texts(labels().map(|label| label.source.as_str()))),
@@ -89,6 +94,29 @@ impl<'a> Cuboids<'a> {
     }
 }
 
+/// Columns of what was measured and when; files of version 1 have none of them.
+struct Seen<'a> {
+    points: [Option<&'a Int64Array>; 2],
+    center: [Option<&'a Float64Array>; 3],
+}
+
+impl<'a> Seen<'a> {
+    fn new(batch: &Batch<'a>) -> Result<Self, ShardError> {
+        let ([first, last], [x, y, z]) = (POINT_TIME_COLUMNS, MEASURED_COLUMNS);
+        Ok(Self { points: [batch.newer(first)?, batch.newer(last)?], center: [batch.newer(x)?, batch.newer(y)?, batch.newer(z)?] })
+    }
+
+    fn points_ns(&self, row: usize) -> Option<[i64; 2]> {
+        let [first, last] = self.points;
+        Some([first?.value(row), last?.value(row)])
+    }
+
+    fn center_m(&self, row: usize) -> Option<Vector3<f64>> {
+        let [x, y, z] = self.center;
+        Some(Vector3::new(x?.value(row), y?.value(row), z?.value(row)))
+    }
+}
+
 /// Rows of a batch.
 pub(crate) fn rows(batch: &Batch<'_>, taxonomy: &Taxonomy) -> Result<Vec<Box3>, ShardError> {
     let (stamps, sample_stamps): (&Int64Array, &Int64Array) = (batch.required("stamp_ns")?, batch.required("sample_stamp_ns")?);
@@ -100,12 +128,15 @@ pub(crate) fn rows(batch: &Batch<'_>, taxonomy: &Taxonomy) -> Result<Vec<Box3>, 
     let num_lidar_pts: &Int32Array = batch.required("num_lidar_pts")?;
     let predicted: &BooleanArray = batch.required("predicted")?;
     let cuboids = Cuboids::new(batch)?;
+    let seen = Seen::new(batch)?;
     let row = |row| {
         let (ego_from_box, world_from_box) = cuboids.get(row)?;
         Ok(Box3 {
             sample_id: sample_ids.value(row).into(),
             sample_stamp_ns: sample_stamps.value(row),
             stamp_ns: stamps.value(row),
+            points_ns: seen.points_ns(row).unwrap_or([stamps.value(row); 2]),
+            measured_world_center_m: seen.center_m(row).unwrap_or(world_from_box.center_m),
             track_id: batch.track_id(track_ids.value(row))?,
             class: batch.class(taxonomy, classes.value(row))?,
             score: score.value(row),

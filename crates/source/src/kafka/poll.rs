@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use boxwright_model::SourcePosition;
+use boxwright_model::time::NS_PER_MS;
 use bytes::Bytes;
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -282,7 +283,10 @@ fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &H
         return refused(reason::TOO_LARGE, text);
     }
     match parse_headers(position.clone(), message.key(), &by_name) {
-        Ok((header, schema, encoding)) => {
+        Ok((mut header, schema, encoding)) => {
+            // Kept by the broker with the message, so the same whenever it is read.
+            let stored_ns = message.timestamp().to_millis().and_then(|ms| ms.checked_mul(NS_PER_MS)).filter(|ns| *ns > 0);
+            header.arrival_ns = header.arrival_ns.or(stored_ns);
             let trace_parent = trace_parent(&by_name);
             SourceEvent::Record(Record { header, schema, encoding, payload: Bytes::copy_from_slice(payload), trace_parent })
         }

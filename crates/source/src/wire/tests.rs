@@ -13,6 +13,7 @@ fn record(schema: &str, encoding: Encoding, stamp_ns: i64, payload: Bytes) -> Re
         kind: SensorKind::Lidar,
         stamp_ns,
         stamp_ref: StampRef::Instant,
+        arrival_ns: None,
         seq: None,
         grade: "".into(),
         position: SourcePosition { topic: "t".into(), partition: 0, offset: 0 },

@@ -1,7 +1,17 @@
-//! Reads conformance cases and compares what the synchroniser does with what they expect.
+//! Reads conformance cases and compares what the synchronisers do with what they expect.
 
-use boxwright_timesync::approximate::{ApproximateConfig, ApproximateEvent, ApproximateTime, Stamped};
+use boxwright_timesync::policy::{
+    ApproximateConfig, ApproximateTime, EpsilonConfig, EpsilonTime, ExactConfig, ExactTime, LatestConfig, LatestTime, SlopConfig,
+    SlopTime,
+};
+use boxwright_timesync::{DropCause, Policy, Stamped, SyncEvent};
 use serde_json::Value;
+
+#[path = "aligner.rs"]
+mod aligner;
+
+#[path = "ticks.rs"]
+mod ticks;
 
 /// Outcome of a file.
 pub(crate) struct Report {
@@ -11,84 +21,134 @@ pub(crate) struct Report {
     pub(crate) failures: Vec<String>,
 }
 
-struct Case {
-    config: ApproximateConfig,
-    /// Topic and stamp, in order of arrival.
-    input: Vec<(usize, i64)>,
-    expected_sets: Vec<Vec<i64>>,
-    /// Index of the input whose arrival gave out each set; absent where a case does not say.
-    expected_moments: Option<Vec<usize>>,
-}
-
-/// Runs every case of the text.
+/// Runs every case of the text: the members of all its lists that are objects, and the formulae of its object `latest_time`.
 ///
 /// # Errors
-/// When the text is not JSON or holds no case of the policy.
+/// When the text is not JSON or holds no case.
 pub(crate) fn run_file(text: &str) -> Result<Report, String> {
     let root: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
     let mut report = Report { passed: 0, failures: Vec::new() };
-    let mut seen = 0_usize;
-    for (list, case) in cases(&root) {
-        let name = case.get("name").and_then(Value::as_str).map_or_else(|| format!("{list}[{seen}]"), str::to_owned);
-        seen += 1;
-        match read_case(case).and_then(|case| run_case(&case)) {
-            Ok(()) => report.passed += 1,
-            Err(difference) => report.failures.push(format!("{name}: {difference}")),
+    let mut note = |name: &str, result: Result<(), String>| match result {
+        Ok(()) => report.passed += 1,
+        Err(difference) => report.failures.push(format!("{name}: {difference}")),
+    };
+    for (list, value) in lists(&root) {
+        for (index, case) in value.as_array().into_iter().flatten().enumerate().filter(|(_, case)| case.is_object()) {
+            let name = case.get("name").and_then(Value::as_str).map_or_else(|| format!("{list}[{index}]"), str::to_owned);
+            note(&name, run_case(policy_of(list, case), case));
+        }
+        if let (true, Some(formulae)) = (list == "latest_time", value.as_object()) {
+            formulae.keys().filter(|name| *name != "note").for_each(|name| note(&format!("latest_time {name}"), ticks::run(name)));
         }
     }
-    if seen == 0 {
-        return Err("expected a list of cases with policy \"approximate_time\", found none".to_owned());
+    if report.passed + report.failures.len() == 0 {
+        return Err("expected lists of cases, found none".to_owned());
     }
     Ok(report)
 }
 
-/// Every case of the policy with the name of its list. A case that does not name its policy counts where its list is a known one.
-fn cases(root: &Value) -> Vec<(&str, &Value)> {
-    let lists: Vec<(&str, &Value)> = match root {
+fn lists(root: &Value) -> Vec<(&str, &Value)> {
+    match root {
         Value::Object(map) => map.iter().map(|(name, list)| (name.as_str(), list)).collect(),
         other => vec![("cases", other)],
-    };
-    let wanted = |list: &str, case: &Value| match case.get("policy").and_then(Value::as_str) {
-        Some(policy) => policy == "approximate_time",
-        None => matches!(list, "upstream_suite" | "generated"),
-    };
-    let flat = lists.into_iter().flat_map(|(name, list)| list.as_array().into_iter().flatten().map(move |case| (name, case)));
-    flat.filter(|(list, case)| wanted(list, case)).collect()
+    }
 }
 
-fn read_case(case: &Value) -> Result<Case, String> {
+/// A case that does not name its policy has that of its list.
+fn policy_of<'a>(list: &'a str, case: &'a Value) -> &'a str {
+    match case.get("policy").and_then(Value::as_str) {
+        Some(policy) => policy,
+        None if matches!(list, "upstream_suite" | "generated") => "approximate_time",
+        None => list,
+    }
+}
+
+fn run_case(policy: &str, case: &Value) -> Result<(), String> {
+    if policy == "input_aligner" {
+        return aligner::run(case);
+    }
     let topics = read_usize(case.get("n"), "n")?;
+    let synchroniser = build(policy, topics, case)?;
+    let input = read_list(case.get("input"), "input", |value| read_input(value, topics))?;
+    run_sets(synchroniser, &input, case)
+}
+
+fn build(policy: &str, topics: usize, case: &Value) -> Result<Box<dyn Policy>, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let queue_size = || read_usize(case.get("queue_size"), "queue_size");
+    Ok(match policy {
+        "approximate_time" => Box::new(ApproximateTime::new(&approximate(topics, case)?).map_err(|error| text(&error))?),
+        "exact_time" => {
+            let config = ExactConfig { topics, queue_size: queue_size()? };
+            Box::new(ExactTime::new(&config).map_err(|error| text(&error))?)
+        }
+        "approximate_epsilon_time" => {
+            let epsilon_ns = read_i64(case.get("epsilon_ns").unwrap_or(&Value::Null), "epsilon_ns")?;
+            let config = EpsilonConfig { topics, queue_size: queue_size()?, epsilon_ns };
+            Box::new(EpsilonTime::new(&config).map_err(|error| text(&error))?)
+        }
+        "python_slop" => {
+            let config = SlopConfig { topics, queue_size: queue_size()?, slop_ns: slop_ns(read_f64(case, "slop_s")?) };
+            Box::new(SlopTime::new(&config).map_err(|error| text(&error))?)
+        }
+        "latest_time" => Box::new(LatestTime::new(&LatestConfig::new(topics)).map_err(|error| text(&error))?),
+        other => return Err(format!("expected a policy that is known, got {other:?}")),
+    })
+}
+
+fn approximate(topics: usize, case: &Value) -> Result<ApproximateConfig, String> {
+    let age_penalty = if case.get("age_penalty").is_some() { read_f64(case, "age_penalty")? } else { 0.1 };
     let max_interval_ns = match case.get("max_interval_ns") {
         None | Some(Value::Null) => None,
         Some(value) => Some(read_i64(value, "max_interval_ns")?),
     };
-    let age_penalty = match case.get("age_penalty") {
-        None => 0.1,
-        Some(value) => value.as_f64().ok_or_else(|| format!("age_penalty: expected a number, got {value}"))?,
+    let lower_bounds_ns = match case.get("lower_bounds_ns") {
+        None | Some(Value::Null) => Vec::new(),
+        some => read_list(some, "lower_bounds_ns", |value| read_i64(value, "lower_bounds_ns"))?,
     };
-    let config = ApproximateConfig {
-        topics,
-        queue_size: read_usize(case.get("queue_size"), "queue_size")?,
-        age_penalty,
-        max_interval_ns,
-        lower_bounds_ns: match case.get("lower_bounds_ns") {
-            None | Some(Value::Null) => Vec::new(),
-            some => read_list(some, "lower_bounds_ns", |value| read_i64(value, "lower_bounds_ns"))?,
-        },
-    };
-    Ok(Case {
-        input: read_list(case.get("input"), "input", |value| read_input(value, topics))?,
-        expected_sets: read_list(case.get("expected_sets"), "expected_sets", |set| {
-            read_list(Some(set), "expected_sets", |stamp| read_i64(stamp, "expected_sets"))
-        })?,
-        expected_moments: match case.get("expected_emit_after_input") {
-            None | Some(Value::Null) => None,
-            some => {
-                Some(read_list(some, "expected_emit_after_input", |value| read_usize(Some(value), "expected_emit_after_input"))?)
+    let queue_size = read_usize(case.get("queue_size"), "queue_size")?;
+    Ok(ApproximateConfig { topics, queue_size, age_penalty, max_interval_ns, lower_bounds_ns })
+}
+
+/// Whole seconds and truncated nanoseconds apart, as the Python time type splits them.
+fn slop_ns(slop_s: f64) -> i64 {
+    let whole_s = slop_s.trunc();
+    (whole_s as i64).saturating_mul(1_000_000_000).saturating_add(((slop_s - whole_s) * 1e9) as i64)
+}
+
+fn run_sets(mut synchroniser: Box<dyn Policy>, input: &[(usize, i64)], case: &Value) -> Result<(), String> {
+    let (mut sets, mut moments, mut drops, mut out) = (Vec::new(), Vec::new(), 0, Vec::new());
+    for (moment, (topic, stamp_ns)) in input.iter().enumerate() {
+        synchroniser.push(*topic, Stamped::new(*stamp_ns, moment as u64), &mut out);
+        drops += count_drops(&out);
+        for event in out.drain(..) {
+            if let SyncEvent::Set(set) = event {
+                sets.push(set.iter().map(|stamped| stamped.stamp_ns).collect::<Vec<_>>());
+                moments.push(moment);
             }
-        },
-        config,
-    })
+        }
+    }
+    let stamps = |set: &Value| read_list(Some(set), "expected_sets", |stamp| read_i64(stamp, "expected_sets"));
+    compare("set", &read_list(case.get("expected_sets"), "expected_sets", stamps)?, &sets)?;
+    if let some @ Some(Value::Array(_)) = case.get("expected_emit_after_input") {
+        let name = "expected_emit_after_input";
+        compare("moment of set", &read_list(some, name, |value| read_usize(Some(value), name))?, &moments)?;
+    }
+    match case.get("expected_drops") {
+        None | Some(Value::Null) => Ok(()),
+        some => compare("number of drops", &[read_usize(some, "expected_drops")?], &[drops]),
+    }
+}
+
+/// Unfinished sets that were dropped: their messages have one stamp. A message that was replaced is none.
+fn count_drops(events: &[SyncEvent]) -> usize {
+    let stamp = |event: &SyncEvent| match event {
+        SyncEvent::Dropped { stamped, cause, .. } if *cause != DropCause::Replaced => Some(stamped.stamp_ns),
+        _ => None,
+    };
+    let mut stamps = events.iter().filter_map(stamp).collect::<Vec<_>>();
+    stamps.dedup();
+    stamps.len()
 }
 
 fn read_input(value: &Value, topics: usize) -> Result<(usize, i64), String> {
@@ -110,25 +170,13 @@ fn read_i64(value: &Value, name: &str) -> Result<i64, String> {
     value.as_i64().ok_or_else(|| format!("{name}: expected a 64-bit integer, got {value}"))
 }
 
+fn read_f64(case: &Value, name: &str) -> Result<f64, String> {
+    case.get(name).and_then(Value::as_f64).ok_or_else(|| format!("{name}: expected a number"))
+}
+
 fn read_usize(value: Option<&Value>, name: &str) -> Result<usize, String> {
     let number = value.and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
     number.ok_or_else(|| format!("{name}: expected an integer of at least 0"))
-}
-
-fn run_case(case: &Case) -> Result<(), String> {
-    let mut synchroniser = ApproximateTime::new(&case.config).map_err(|error| error.to_string())?;
-    let (mut sets, mut moments, mut out) = (Vec::new(), Vec::new(), Vec::new());
-    for (moment, (topic, stamp_ns)) in case.input.iter().enumerate() {
-        synchroniser.push(*topic, Stamped { stamp_ns: *stamp_ns, token: moment as u64 }, &mut out);
-        for event in out.drain(..) {
-            if let ApproximateEvent::Set(set) = event {
-                sets.push(set.iter().map(|stamped| stamped.stamp_ns).collect::<Vec<_>>());
-                moments.push(moment);
-            }
-        }
-    }
-    compare("set", &case.expected_sets, &sets)?;
-    case.expected_moments.as_ref().map_or(Ok(()), |expected| compare("moment of set", expected, &moments))
 }
 
 fn compare<T: PartialEq + std::fmt::Debug>(what: &str, expected: &[T], got: &[T]) -> Result<(), String> {

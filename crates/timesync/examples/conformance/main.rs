@@ -1,10 +1,11 @@
-//! Runs a file of conformance cases through the synchroniser.
+//! Runs a file of conformance cases through the synchronisers.
 //!
 //! `cargo run --release -p boxwright-timesync --example conformance -- FILE.json`
 //!
-//! The file is a JSON object whose lists hold cases (or is one such list); cases of the policy `approximate_time` are run. Prints a
-//! line for each case that differs and ends with `N passed, M failed`. Exit code: 0 all passed, 1 one failed, 2 bad arguments or a
-//! file that cannot be read or holds no case.
+//! The file is a JSON object whose lists hold cases (or is one such list). A case has the policy that it names, else that of its list:
+//! `approximate_time` (lists `upstream_suite` and `generated`), `exact_time`, `approximate_epsilon_time`, `input_aligner`, `latest_time` or
+//! `python_slop`. Prints a line for each case that differs, cannot be read or has another policy, and ends with `N passed, M failed`. Exit
+//! code: 0 all passed, 1 one failed, 2 bad arguments or a file that cannot be read or holds no case.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,12 +1,12 @@
 //! Promises of the matcher.
 
 use super::*;
-use boxwright_model::time::NS_PER_MS;
+use crate::policy::config::*;
 use proptest::prelude::*;
 
 fn frame(sensor: &str, stamp_ms: i64) -> MatchFrame {
     let kind = if sensor.starts_with("lidar") { SensorKind::Lidar } else { SensorKind::Camera };
-    MatchFrame { sensor: sensor.into(), kind, stamp_ns: stamp_ms * NS_PER_MS, token: stamp_ms as u64 }
+    MatchFrame { sensor: sensor.into(), kind, stamp_ns: stamp_ms * NS_PER_MS, stamp_ref: StampRef::Instant, token: stamp_ms as u64 }
 }
 
 fn matcher(config: MatcherConfig) -> Matcher {
@@ -137,22 +137,108 @@ fn numbers_out_of_range_are_refused() {
     for config in [
         MatcherConfig { queue_size: 0, ..MatcherConfig::default() },
         MatcherConfig { age_penalty: -1.0, ..MatcherConfig::default() },
+        with_policy(PolicyConfig::LatestTime(LatestOptions::default())),
+        with_policy(PolicyConfig::EpsilonTime(EpsilonOptions { epsilon_ms: -1.0, ..EpsilonOptions::default() })),
+        MatcherConfig {
+            timing: BTreeMap::from([("lidar".into(), SensorTiming { sweep_ms: Some(-1.0), ..SensorTiming::default() })]),
+            ..MatcherConfig::default()
+        },
     ] {
         assert!(Matcher::new(&config, "car".into()).is_err());
     }
 }
 
+fn with_policy(policy: PolicyConfig) -> MatcherConfig {
+    MatcherConfig { policy: Some(policy), ..MatcherConfig::default() }
+}
+
+/// nuScenes by its paper: a sweep is stamped at its end, an image at its trigger, 20 Hz and 12 Hz; the camera is triggered when the beam
+/// crosses its middle, here in the middle of the sweep. A raw stamp then takes the sweep before for the images of a sweep's first half.
+#[test]
+fn stamps_that_name_different_moments_are_compared_at_the_middle_of_the_measurement() {
+    let mut frames = Vec::new();
+    for index in 0..40 {
+        let (lidar, camera) = (frame("lidar", 100 * index + 100), frame("cam", 100 * index + 45));
+        frames.push(MatchFrame { stamp_ref: StampRef::SweepEnd, ..lidar });
+        frames.push(MatchFrame { stamp_ref: StampRef::Trigger, ..camera });
+    }
+    frames.sort_by_key(|frame| frame.stamp_ns);
+    let timing = BTreeMap::from([
+        ("lidar".to_owned(), SensorTiming { sweep_ms: Some(100.0), ..SensorTiming::default() }),
+        ("cam".to_owned(), SensorTiming { exposure_ms: Some(10.0), readout_ms: Some(0.0), ..SensorTiming::default() }),
+    ]);
+    let run = |timing: BTreeMap<String, SensorTiming>| {
+        let (mut matcher, mut out) = (matcher(MatcherConfig { timing, ..MatcherConfig::default() }), Vec::new());
+        frames.iter().for_each(|frame| matcher.push(frame.clone(), &mut out));
+        matcher.finish(&mut out);
+        let unknown = matcher.assumptions().map(|(sensor, _, names)| (sensor.to_string(), names.to_vec())).collect::<Vec<_>>();
+        (samples(&out), unknown)
+    };
+    let (corrected, unknown) = run(timing);
+    assert_eq!(unknown, [("cam".to_owned(), vec!["trigger_delay_ms"])]);
+    assert_eq!(count(&corrected, SampleReason::Matched, 2), 40);
+    for sample in &corrected {
+        let camera = sample.members.iter().find(|member| &*member.sensor == "cam").unwrap();
+        // Stamped 55 ms before the sweep's end, and measured at the very middle of it.
+        assert_eq!((sample.stamp_ns - camera.stamp_ns, camera.residual_ns), (55 * NS_PER_MS, 0));
+    }
+    let (raw, unknown) = run(BTreeMap::new());
+    assert_eq!(unknown.len(), 2);
+    assert!(raw[5].members.iter().any(|member| member.residual_ns == 45 * NS_PER_MS), "{:?}", raw[5]);
+}
+
+#[test]
+fn another_policy_makes_the_samples_and_what_it_drops_says_why() {
+    let sensors = [("lidar", every_100(0, 3000)), ("cam", (0..3000).step_by(50).map(|stamp| stamp + 4).collect())];
+    let nearest = PolicyConfig::NearestTime(NearestOptions { tolerance_ms: PerSensorMs::all(20.0), ..NearestOptions::default() });
+    let out = run(with_policy(nearest), &sensors);
+    assert_eq!(count(&samples(&out), SampleReason::Matched, 2), 30);
+    assert!(samples(&out).iter().flat_map(|sample| &sample.members).all(|member| member.residual_ns <= 4 * NS_PER_MS));
+    let causes = out.iter().filter_map(|event| if let MatchEvent::Unmatched { cause, .. } = event { Some(*cause) } else { None });
+    assert!(causes.eq(std::iter::repeat_n(DropCause::NoPartner, 30)));
+    // Nothing fits exactly: every sweep is a sample all the same, and the end does not loop.
+    let exact = run(with_policy(PolicyConfig::ExactTime(ExactOptions::default())), &sensors);
+    assert_eq!(samples(&exact).len(), 30);
+}
+
+fn policies() -> impl Strategy<Value = Option<PolicyConfig>> {
+    let collector = CollectorOptions { timeout_ms: 150.0, collectors: 3, ..CollectorOptions::default() };
+    proptest::sample::select(vec![
+        None,
+        Some(PolicyConfig::ApproximateTime(ApproximateOptions { queue_size: 4, ..ApproximateOptions::default() })),
+        Some(PolicyConfig::ExactTime(ExactOptions { queue_size: 3 })),
+        Some(PolicyConfig::EpsilonTime(EpsilonOptions { queue_size: 3, epsilon_ms: 40.0 })),
+        Some(PolicyConfig::NearestTime(NearestOptions { queue_size: 5, tolerance_ms: PerSensorMs::all(60.0) })),
+        Some(PolicyConfig::Collector(CollectorOptions { matching: MatchingKind::Naive, ..collector.clone() })),
+        Some(PolicyConfig::Collector(collector)),
+        Some(PolicyConfig::SlopTime(SlopOptions { queue_size: 5, slop_ms: 50.0 })),
+    ])
+}
+
+fn timings() -> impl Strategy<Value = BTreeMap<String, SensorTiming>> {
+    let timing = (-80.0..80.0_f64, proptest::option::of(0.0..100.0_f64)).prop_map(|(offset_ms, sweep_ms)| SensorTiming {
+        offset_ms,
+        stamp_ref: Some(StampRef::SweepEnd),
+        sweep_ms,
+        ..SensorTiming::default()
+    });
+    let sensor = proptest::sample::select(vec!["lidar_a".to_owned(), "cam_a".to_owned(), "cam_b".to_owned()]);
+    proptest::collection::btree_map(sensor, timing, 0..3)
+}
+
 fn settings() -> impl Strategy<Value = MatcherConfig> {
     let reference =
         proptest::option::of(prop_oneof![Just("lidar_b".to_owned()), Just("cam_a".to_owned()), Just("none".to_owned())]);
-    (1_usize..12, 0.0..0.5, 0_u64..150, 100_u64..1200, 0_u64..600, reference).prop_map(
-        |(queue_size, age_penalty, max_interval_ms, idle_timeout_ms, learn_ms, reference)| MatcherConfig {
+    (1_usize..12, 0.0..0.5, 0_u64..150, 100_u64..1200, 0_u64..600, reference, policies(), timings()).prop_map(
+        |(queue_size, age_penalty, max_interval_ms, idle_timeout_ms, learn_ms, reference, policy, timing)| MatcherConfig {
             queue_size,
             age_penalty,
             max_interval_ms,
             idle_timeout_ms,
             learn_ms,
             reference,
+            policy,
+            timing,
         },
     )
 }

@@ -1,6 +1,7 @@
 //! Promises of the synchroniser beyond the recorded cases.
 
 use super::*;
+use crate::policy::{DropCause, Policy, Stamped, SyncEvent};
 use proptest::prelude::*;
 
 fn config(topics: usize) -> ApproximateConfig {
@@ -42,19 +43,19 @@ fn a_set_that_waits_for_proof_is_not_lost_at_the_end() {
     let mut synchroniser = ApproximateTime::new(&config(2)).unwrap();
     let mut out = Vec::new();
     for (topic, stamp_ns) in [(0, 0), (1, 1)] {
-        synchroniser.push(topic, Stamped { stamp_ns, token: 0 }, &mut out);
+        synchroniser.push(topic, Stamped::new(stamp_ns, 0), &mut out);
     }
     assert!(out.is_empty());
     synchroniser.settle(&mut out);
-    assert!(matches!(out.as_slice(), [ApproximateEvent::Set(set)] if set.len() == 2));
+    assert!(matches!(out.as_slice(), [SyncEvent::Set(set)] if set.len() == 2));
 }
 
 #[test]
 fn a_topic_that_does_not_exist_gets_its_message_back() {
     let mut out = Vec::new();
-    let stamped = Stamped { stamp_ns: 5, token: 7 };
+    let stamped = Stamped::new(5, 7);
     ApproximateTime::new(&config(1)).unwrap().push(1, stamped, &mut out);
-    assert_eq!(out, [ApproximateEvent::Dropped { topic: 1, stamped }]);
+    assert_eq!(out, [SyncEvent::Dropped { topic: 1, stamped, cause: DropCause::UnknownTopic }]);
 }
 
 proptest! {
@@ -72,23 +73,24 @@ proptest! {
         let mut synchroniser = ApproximateTime::new(&config).unwrap();
         let mut out = Vec::new();
         for (token, (topic, stamp_ns)) in input.iter().enumerate() {
-            synchroniser.push(topic % topics, Stamped { stamp_ns: *stamp_ns, token: token as u64 }, &mut out);
+            synchroniser.push(topic % topics, Stamped::new(*stamp_ns, token as u64), &mut out);
             prop_assert!(synchroniser.held() <= queue_size * topics);
         }
         if settle {
             synchroniser.settle(&mut out);
         }
-        synchroniser.finish(&mut out);
+        synchroniser.clear(&mut out);
         let mut seen = vec![0; input.len()];
         for event in &out {
             match event {
-                ApproximateEvent::Set(set) => {
+                SyncEvent::Set(set) => {
                     prop_assert_eq!(set.len(), topics);
                     let width = set.iter().map(|s| s.stamp_ns).max().unwrap() - set.iter().map(|s| s.stamp_ns).min().unwrap();
                     prop_assert!(max_interval_ns.is_none_or(|limit| width <= limit));
                     set.iter().for_each(|stamped| seen[stamped.token as usize] += 1);
                 }
-                ApproximateEvent::Dropped { stamped, .. } => seen[stamped.token as usize] += 1,
+                SyncEvent::Partial(_) => prop_assert!(false, "partial"),
+                SyncEvent::Dropped { stamped, .. } => seen[stamped.token as usize] += 1,
             }
         }
         prop_assert!(seen.iter().all(|count| *count == 1), "{:?}", seen);

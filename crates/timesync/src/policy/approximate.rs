@@ -6,38 +6,15 @@
 //!
 //! The words below are those of the original: a *candidate* is the best set found so far; the *pivot* is the topic whose message was
 //! the newest of the first candidate, and the search ends when it steps over it; the *past* of a topic are messages that the search
-//! stepped over and that come back when the candidate is given out.
+//! stepped over and that come back when the candidate is given out. Whenever a candidate is made, all pasts are cleared: so its members
+//! are the first messages of the topics, and need not be kept apart.
 
 use std::collections::VecDeque;
 
+use super::{DropCause, MAX_TOPICS, Policy, Progress, Stamped, SyncEvent, dropped};
+
 #[cfg(test)]
 mod tests;
-
-/// Most topics of one synchroniser. A vehicle has a few dozen sensors; every message costs one scan over the topics.
-pub const MAX_TOPICS: usize = 256;
-
-/// One message: its stamp and what the caller calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamped {
-    /// Stamp of the message.
-    pub stamp_ns: i64,
-    /// The caller's own name for it; never looked at.
-    pub token: u64,
-}
-
-/// What a push led to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ApproximateEvent {
-    /// A set: one message per topic, in the order of topics.
-    Set(Vec<Stamped>),
-    /// A message that no set will ever contain.
-    Dropped {
-        /// Its topic.
-        topic: usize,
-        /// The message.
-        stamped: Stamped,
-    },
-}
 
 /// How to synchronise.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,34 +66,40 @@ pub enum ApproximateError {
 
 #[derive(Clone, Debug, Default)]
 struct Topic {
-    /// Messages in order of arrival; never sorted.
-    queue: VecDeque<Stamped>,
-    /// Messages that the current search stepped over, oldest first.
-    past: Vec<Stamped>,
+    /// The past, then the queue; in order of arrival, never sorted.
+    messages: VecDeque<Stamped>,
+    /// How many of the messages are past: the search stepped over them.
+    stepped: usize,
+    /// Where a virtual search began.
+    stepped_before: usize,
     /// A message was dropped since this topic last stood in the way: the next candidate must not be ended by it.
     dropped: bool,
     lower_bound_ns: i64,
 }
 
 impl Topic {
-    fn step_over_front(&mut self) -> bool {
-        let front = self.queue.pop_front();
-        self.past.extend(front);
-        front.is_some()
+    fn front_ns(&self) -> Option<i64> {
+        self.messages.get(self.stepped).map(|stamped| stamped.stamp_ns)
     }
 
-    /// Brings the newest `count` messages of the past back to the front.
-    fn recover(&mut self, count: usize) {
-        for _ in 0..count {
-            let Some(stamped) = self.past.pop() else { return };
-            self.queue.push_front(stamped);
+    /// Where the queue is empty, its next message is assumed as early as it can be.
+    fn virtual_ns(&self, earliest_ns: i64) -> i64 {
+        match (self.front_ns(), self.messages.back()) {
+            (Some(front_ns), _) => front_ns,
+            (None, Some(last)) => last.stamp_ns.saturating_add(self.lower_bound_ns).max(earliest_ns),
+            (None, None) => earliest_ns,
         }
+    }
+
+    fn step_over_front(&mut self) -> bool {
+        let can = self.stepped < self.messages.len();
+        self.stepped += usize::from(can);
+        can
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Candidate {
-    set: Vec<Stamped>,
     start_ns: i64,
     end_ns: i64,
     pivot: usize,
@@ -133,10 +116,11 @@ struct Extent {
 }
 
 impl Extent {
-    /// Among equal times the first topic is the earliest and the last topic is the latest, as in the original.
-    fn of(times: impl Iterator<Item = i64>) -> Option<Self> {
+    /// Among equal times the first topic is the earliest and the last topic is the latest, as in the original. `None` where a time is.
+    fn of(times: impl Iterator<Item = Option<i64>>) -> Option<Self> {
         let mut extent: Option<Self> = None;
         for (topic, time) in times.enumerate() {
+            let time = time?;
             let seen = extent.get_or_insert(Self { start_topic: topic, start_ns: time, end_topic: topic, end_ns: time });
             if time < seen.start_ns {
                 (seen.start_topic, seen.start_ns) = (topic, time);
@@ -157,6 +141,8 @@ pub struct ApproximateTime {
     scale: Scale,
     max_interval_ns: Option<i64>,
     candidate: Option<Candidate>,
+    /// No message to come is earlier; beyond the original, which has no such promise.
+    earliest_to_come_ns: i64,
 }
 
 impl ApproximateTime {
@@ -174,90 +160,64 @@ impl ApproximateTime {
             scale: Scale::new(1.0 + config.age_penalty),
             max_interval_ns: config.max_interval_ns,
             candidate: None,
+            earliest_to_come_ns: i64::MIN,
         })
-    }
-
-    /// Takes a message; sets that it completes and messages that it makes useless are appended to `out`.
-    ///
-    /// A topic that does not exist can never be in a set: its message comes back as dropped.
-    pub fn push(&mut self, topic: usize, stamped: Stamped, out: &mut Vec<ApproximateEvent>) {
-        let Some(entry) = self.topics.get_mut(topic) else {
-            out.push(ApproximateEvent::Dropped { topic, stamped });
-            return;
-        };
-        entry.queue.push_back(stamped);
-        if entry.queue.len() == 1 {
-            self.process(out);
-        }
-        let held = self.topics.get(topic).map_or(0, |entry| entry.queue.len() + entry.past.len());
-        if held > self.queue_size {
-            self.drop_oldest(topic, out);
-        }
     }
 
     /// Gives out the sets that only wait for proof, as if the next message of every topic were infinitely late.
     ///
     /// Not part of the original, which has no end: without it the newest set of every stream would be lost.
-    pub fn settle(&mut self, out: &mut Vec<ApproximateEvent>) {
-        while let Some(candidate) = self.candidate.take() {
-            self.publish(candidate, out);
+    pub fn settle(&mut self, out: &mut Vec<SyncEvent>) {
+        while self.candidate.take().is_some() {
+            self.publish(out);
             self.process(out);
         }
     }
 
-    /// Drops what is left, topic by topic in order of arrival. The synchroniser is empty afterwards.
-    pub fn finish(&mut self, out: &mut Vec<ApproximateEvent>) {
+    /// Drops what is left, topic by topic in order of arrival.
+    pub fn clear(&mut self, out: &mut Vec<SyncEvent>) {
         self.candidate = None;
         for (topic, entry) in self.topics.iter_mut().enumerate() {
-            let rest = entry.past.drain(..).chain(entry.queue.drain(..));
-            out.extend(rest.map(|stamped| ApproximateEvent::Dropped { topic, stamped }));
-            entry.dropped = false;
+            out.extend(entry.messages.drain(..).map(|stamped| dropped(topic, stamped, DropCause::End)));
+            (entry.stepped, entry.dropped) = (0, false);
         }
-    }
-
-    /// Number of messages held.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.topics.iter().map(|topic| topic.queue.len() + topic.past.len()).sum()
     }
 
     /// A full queue ends the search: everything comes back, the oldest message of the topic goes, and the search starts anew.
-    fn drop_oldest(&mut self, topic: usize, out: &mut Vec<ApproximateEvent>) {
-        for entry in &mut self.topics {
-            entry.recover(entry.past.len());
-        }
+    fn drop_oldest(&mut self, topic: usize, out: &mut Vec<SyncEvent>) {
+        self.topics.iter_mut().for_each(|entry| entry.stepped = 0);
         if let Some(entry) = self.topics.get_mut(topic) {
             entry.dropped = true;
         }
-        self.pop_front(topic, out);
+        self.drop_front(topic, DropCause::QueueFull, out);
         if self.candidate.take().is_some() {
             self.process(out);
         }
     }
 
-    fn process(&mut self, out: &mut Vec<ApproximateEvent>) {
-        while let Some(fronts) = self.fronts() {
-            let Some(extent) = Extent::of(fronts.iter().map(|stamped| stamped.stamp_ns)) else { return };
+    fn process(&mut self, out: &mut Vec<SyncEvent>) {
+        while let Some(extent) = Extent::of(self.topics.iter().map(Topic::front_ns)) {
             self.forget_drops_except(extent.end_topic);
             let candidate = match self.candidate.take() {
-                None if self.is_no_start(extent) => {
-                    self.pop_front(extent.start_topic, out);
-                    continue;
-                }
-                None => {
-                    self.clear_past(out);
-                    Candidate {
-                        set: fronts,
-                        start_ns: extent.start_ns,
-                        end_ns: extent.end_ns,
-                        pivot: extent.end_topic,
-                        pivot_ns: extent.end_ns,
+                None => match self.why_no_start(extent) {
+                    Some(cause) => {
+                        self.drop_front(extent.start_topic, cause, out);
+                        continue;
                     }
-                }
+                    None => {
+                        self.clear_past(out);
+                        Candidate {
+                            start_ns: extent.start_ns,
+                            end_ns: extent.end_ns,
+                            pivot: extent.end_topic,
+                            pivot_ns: extent.end_ns,
+                        }
+                    }
+                },
                 Some(best) if self.is_no_better(extent, &best) => best,
                 Some(best) => {
                     self.clear_past(out);
-                    Candidate { set: fronts, start_ns: extent.start_ns, end_ns: extent.end_ns, ..best }
+                    Candidate { start_ns: extent.start_ns, end_ns: extent.end_ns, ..best }
                 }
             };
             self.step_over(extent.start_topic);
@@ -265,19 +225,11 @@ impl ApproximateTime {
                 || self.is_proven(extent.end_ns, &candidate)
                 || self.is_proven_ahead(&candidate)
             {
-                self.publish(candidate, out);
+                self.publish(out);
             } else {
                 self.candidate = Some(candidate);
             }
         }
-    }
-
-    /// The first message of every topic, or `None` while a topic has none.
-    fn fronts(&self) -> Option<Vec<Stamped>> {
-        if self.topics.iter().any(|topic| topic.queue.is_empty()) {
-            return None;
-        }
-        self.topics.iter().map(|topic| topic.queue.front().copied()).collect()
     }
 
     fn forget_drops_except(&mut self, kept: usize) {
@@ -287,9 +239,11 @@ impl ApproximateTime {
     }
 
     /// The fronts are too wide, or end in a topic that lost a message (a better partner may be what was lost).
-    fn is_no_start(&self, extent: Extent) -> bool {
-        let too_wide = self.max_interval_ns.is_some_and(|limit| extent.end_ns.saturating_sub(extent.start_ns) > limit);
-        too_wide || self.topics.get(extent.end_topic).is_some_and(|topic| topic.dropped)
+    fn why_no_start(&self, extent: Extent) -> Option<DropCause> {
+        if self.max_interval_ns.is_some_and(|limit| extent.end_ns.saturating_sub(extent.start_ns) > limit) {
+            return Some(DropCause::TooWide);
+        }
+        self.topics.get(extent.end_topic).is_some_and(|topic| topic.dropped).then_some(DropCause::AfterLoss)
     }
 
     fn is_no_better(&self, extent: Extent, best: &Candidate) -> bool {
@@ -308,59 +262,86 @@ impl ApproximateTime {
     /// The virtual search: where a queue is empty, its next message is assumed as early as it can be. If even so nothing beats the
     /// candidate, it need not wait. All steps are undone unless the candidate is proven (then publishing brings them back).
     fn is_proven_ahead(&mut self, best: &Candidate) -> bool {
-        if self.topics.iter().all(|topic| !topic.queue.is_empty()) {
+        if self.topics.iter().all(|topic| topic.front_ns().is_some()) {
             return false;
         }
-        let mut moves = vec![0_usize; self.topics.len()];
-        loop {
-            let Some(extent) = Extent::of(self.topics.iter().map(|topic| virtual_time(topic, best.pivot_ns))) else { return false };
+        self.topics.iter_mut().for_each(|topic| topic.stepped_before = topic.stepped);
+        let earliest_ns = best.pivot_ns.max(self.earliest_to_come_ns);
+        while let Some(extent) = Extent::of(self.topics.iter().map(|topic| Some(topic.virtual_ns(earliest_ns)))) {
             if self.is_proven(extent.end_ns, best) {
                 return true;
             }
-            let cannot_improve = self.scaled_wait(extent.end_ns, best) < extent.start_ns.saturating_sub(best.start_ns);
-            if cannot_improve || !self.step_over(extent.start_topic) {
-                for (topic, count) in self.topics.iter_mut().zip(&moves) {
-                    topic.recover(*count);
-                }
-                return false;
-            }
-            if let Some(count) = moves.get_mut(extent.start_topic) {
-                *count += 1;
+            let can_improve = self.scaled_wait(extent.end_ns, best) < extent.start_ns.saturating_sub(best.start_ns);
+            if can_improve || !self.step_over(extent.start_topic) {
+                break;
             }
         }
+        self.topics.iter_mut().for_each(|topic| topic.stepped = topic.stepped_before);
+        false
     }
 
     fn step_over(&mut self, topic: usize) -> bool {
         self.topics.get_mut(topic).is_some_and(Topic::step_over_front)
     }
 
-    fn pop_front(&mut self, topic: usize, out: &mut Vec<ApproximateEvent>) {
-        let front = self.topics.get_mut(topic).and_then(|entry| entry.queue.pop_front());
-        out.extend(front.map(|stamped| ApproximateEvent::Dropped { topic, stamped }));
+    /// Only called while nothing is past.
+    fn drop_front(&mut self, topic: usize, cause: DropCause, out: &mut Vec<SyncEvent>) {
+        let front = self.topics.get_mut(topic).and_then(|entry| entry.messages.pop_front());
+        out.extend(front.map(|stamped| dropped(topic, stamped, cause)));
     }
 
     /// A better candidate: what the search stepped over before it is of no use any more.
-    fn clear_past(&mut self, out: &mut Vec<ApproximateEvent>) {
+    fn clear_past(&mut self, out: &mut Vec<SyncEvent>) {
         for (topic, entry) in self.topics.iter_mut().enumerate() {
-            out.extend(entry.past.drain(..).map(|stamped| ApproximateEvent::Dropped { topic, stamped }));
+            let past = std::mem::take(&mut entry.stepped);
+            out.extend(entry.messages.drain(..past).map(|stamped| dropped(topic, stamped, DropCause::BetterSet)));
         }
     }
 
-    /// Gives out the candidate; every topic's first message is then its member in the set.
-    fn publish(&mut self, candidate: Candidate, out: &mut Vec<ApproximateEvent>) {
-        for topic in &mut self.topics {
-            topic.recover(topic.past.len());
-            topic.queue.pop_front();
-        }
-        out.push(ApproximateEvent::Set(candidate.set));
+    /// Gives out the candidate: the first message of every topic.
+    fn publish(&mut self, out: &mut Vec<SyncEvent>) {
+        let member = |topic: &mut Topic| {
+            topic.stepped = 0;
+            topic.messages.pop_front()
+        };
+        out.push(SyncEvent::Set(self.topics.iter_mut().filter_map(member).collect()));
     }
 }
 
-fn virtual_time(topic: &Topic, pivot_ns: i64) -> i64 {
-    match (topic.queue.front(), topic.past.last()) {
-        (Some(front), _) => front.stamp_ns,
-        (None, Some(last)) => last.stamp_ns.saturating_add(topic.lower_bound_ns).max(pivot_ns),
-        (None, None) => pivot_ns,
+impl Policy for ApproximateTime {
+    fn push(&mut self, topic: usize, stamped: Stamped, out: &mut Vec<SyncEvent>) {
+        let Some(entry) = self.topics.get_mut(topic) else {
+            out.push(dropped(topic, stamped, DropCause::UnknownTopic));
+            return;
+        };
+        entry.messages.push_back(stamped);
+        if entry.messages.len() - entry.stepped == 1 {
+            self.process(out);
+        }
+        if self.topics.get(topic).is_some_and(|entry| entry.messages.len() > self.queue_size) {
+            self.drop_oldest(topic, out);
+        }
+    }
+
+    /// A candidate that no message after the watermark can beat is given out now. The sets are those without the watermark, only
+    /// earlier. Not part of the original.
+    fn advance(&mut self, progress: Progress, out: &mut Vec<SyncEvent>) {
+        self.earliest_to_come_ns = self.earliest_to_come_ns.max(progress.watermark_ns.saturating_add(1));
+        while let Some(candidate) = self.candidate.filter(|candidate| self.is_proven_ahead(candidate)) {
+            debug_assert!(candidate.start_ns <= candidate.pivot_ns);
+            self.candidate = None;
+            self.publish(out);
+            self.process(out);
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<SyncEvent>) {
+        self.settle(out);
+        self.clear(out);
+    }
+
+    fn held(&self) -> usize {
+        self.topics.iter().map(|topic| topic.messages.len()).sum()
     }
 }
 

@@ -1,0 +1,82 @@
+//! `boxwright sync --report`: how well the sensors of a dataset, or of a recording, keep time.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use boxwright_pipeline::{Metrics, Progress, RunJob, StopSignal};
+use boxwright_shard::{ClipReader, Dataset};
+use boxwright_source::recording::RecordingSource;
+
+use self::tally::Tally;
+use super::{load_config, locate, open_recording, parse_format};
+use crate::args::SyncArgs;
+use crate::{Outcome, ui};
+
+mod tally;
+
+mod text;
+
+mod html;
+
+pub(crate) fn execute(args: &SyncArgs) -> anyhow::Result<Outcome> {
+    let tally = match (args.report.as_deref(), args.from.as_deref()) {
+        (Some(dataset), None) => of_dataset(args, dataset)?,
+        (None, Some([format, path])) => of_recording(args, format, path)?,
+        _ => bail!("expected a dataset or a recording, got neither\nhint: --report DATASET, or --report --from mcap FILE"),
+    };
+    if tally.samples == 0 {
+        bail!("expected samples, got none\nhint: samples are made of lidar sweeps and camera images");
+    }
+    if let Some(file) = &args.html {
+        std::fs::write(file, html::page(&tally)).with_context(|| format!("cannot write {}", file.display()))?;
+        ui::say(&format!("written: {}", file.display()));
+    }
+    if args.json {
+        ui::print(&serde_json::to_string(&tally.report()).context("cannot write the report")?);
+    } else {
+        ui::print(text::page(&tally).trim_end());
+    }
+    Ok(Outcome::Done)
+}
+
+fn of_dataset(args: &SyncArgs, dataset: &str) -> anyhow::Result<Tally> {
+    let config = load_config(args.config.as_deref(), None)?;
+    tally_of(&Dataset::open_at(&locate(dataset, &config.store)?)?)
+}
+
+/// The recording goes the way that it goes with `run`, into a dataset that is thrown away: what is reported is what would be stored.
+fn of_recording(args: &SyncArgs, format: &str, path: &str) -> anyhow::Result<Tally> {
+    let config = Arc::new(load_config(args.config.as_deref(), None)?);
+    let taxonomy = Arc::new(config.load_taxonomy()?);
+    let recording = open_recording(parse_format(format)?, path.as_ref(), None)?;
+    let mut source = RecordingSource::new(recording, &config.kafka.topic_prefix);
+    let folder = tempfile::tempdir().context("cannot make a folder for temporary files")?;
+    let dataset = Dataset::open_or_create(folder.path(), config.grid())?;
+    let progress = Arc::new(Progress::default());
+    let job = RunJob {
+        config,
+        taxonomy,
+        dataset: Some(dataset.clone()),
+        view: None,
+        progress: progress.clone(),
+        metrics: Arc::new(Metrics::default()),
+        stop: Arc::new(StopSignal::default()),
+        stop_when_idle: None,
+        more_to_come: Arc::default(),
+    };
+    let display = ui::ProgressDisplay::start(progress, source.recording().total_messages_hint());
+    let ended = boxwright_pipeline::run(&mut source, job);
+    drop(display);
+    ended?;
+    tally_of(&dataset)
+}
+
+fn tally_of(dataset: &Dataset) -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
+    for entry in dataset.entries()? {
+        let reader = ClipReader::open(dataset, &entry)?;
+        reader.samples()?.iter().for_each(|sample| tally.sample(&entry.vehicle, sample));
+        reader.findings()?.iter().for_each(|finding| tally.finding(&entry.vehicle, finding));
+    }
+    Ok(tally)
+}
