@@ -21,6 +21,10 @@ pub(crate) mod verify;
 
 pub(crate) mod view;
 
+pub(crate) mod eval;
+
+pub(crate) mod track;
+
 pub(crate) mod topics;
 
 pub(crate) mod broker;

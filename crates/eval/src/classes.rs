@@ -20,9 +20,28 @@ pub struct ClassRule {
 
 /// Names of vehicles in KITTI, nuScenes, Argoverse 2, PandaSet, Waymo and our own taxonomy, in lower case.
 const VEHICLES: &[&str] = &[
-    "vehicle", "car", "van", "truck", "bus", "trailer", "construction_vehicle", "regular_vehicle", "large_vehicle", "box_truck",
-    "truck_cab", "vehicular_trailer", "school_bus", "articulated_bus", "pickup truck", "medium-sized truck", "semi-truck",
-    "towed object", "other vehicle - construction vehicle", "other vehicle - pedicab", "other vehicle - uncommon", "tram",
+    "vehicle",
+    "car",
+    "van",
+    "truck",
+    "bus",
+    "trailer",
+    "construction_vehicle",
+    "regular_vehicle",
+    "large_vehicle",
+    "box_truck",
+    "truck_cab",
+    "vehicular_trailer",
+    "school_bus",
+    "articulated_bus",
+    "pickup truck",
+    "medium-sized truck",
+    "semi-truck",
+    "towed object",
+    "other vehicle - construction vehicle",
+    "other vehicle - pedicab",
+    "other vehicle - uncommon",
+    "tram",
     "emergency vehicle",
 ];
 const PEOPLE: &[&str] =
@@ -65,7 +84,8 @@ impl ClassRule {
             let message = format!("--class {text:?}: expected a name or NAME=A,B, got no name\nhint: for example --class vehicle");
             return Err(EvalError::Mismatch(message));
         }
-        let known = if text.contains('=') { None } else { Self::kitti().into_iter().chain(Self::groups()).find(|rule| rule.name == name) };
+        let known =
+            if text.contains('=') { None } else { Self::kitti().into_iter().chain(Self::groups()).find(|rule| rule.name == name) };
         Ok(known.unwrap_or_else(|| Self::of(name.trim(), &members, &[])))
     }
 

@@ -26,6 +26,8 @@ pub mod protocol;
 
 pub mod report;
 
+pub mod judge;
+
 pub mod numbers;
 
 mod error;

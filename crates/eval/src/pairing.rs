@@ -58,7 +58,11 @@ pub fn pair(mut labels: LabelSet, mut truth: LabelSet) -> Result<Pairs, EvalErro
             FrameNumbers::Index => format!("{} numbers its frames", set.path.display()),
             FrameNumbers::StampNs => format!("{} has stamps", set.path.display()),
         };
-        let message = format!("expected labels and truth that name frames in one way, got: {}; {}\nhint: --timestamps FILE gives the times of numbered frames", say(&labels), say(&truth));
+        let message = format!(
+            "expected labels and truth that name frames in one way, got: {}; {}\nhint: --timestamps FILE gives the times of numbered frames",
+            say(&labels),
+            say(&truth)
+        );
         return Err(EvalError::Mismatch(message));
     }
     let mut pairs = Pairs::default();
@@ -83,7 +87,11 @@ pub fn pair(mut labels: LabelSet, mut truth: LabelSet) -> Result<Pairs, EvalErro
             );
             return Err(EvalError::Mismatch(message));
         }
-        pairs.notes.push(format!("{} of {} frames of the truth have no sample: nothing was found in them", missing.len(), truth.frames.len()));
+        pairs.notes.push(format!(
+            "{} of {} frames of the truth have no sample: nothing was found in them",
+            missing.len(),
+            truth.frames.len()
+        ));
     }
     let extra = labels.frames.keys().filter(|key| !truth.frames.contains_key(key)).count();
     if extra > 0 && truth.frames_are_complete {
@@ -111,7 +119,9 @@ fn between(labels: &LabelSet, truth: &LabelSet) -> Vec<FrameKey> {
         last.insert(key.sequence.clone(), key.number);
     }
     // An hour at 100 Hz: a frame number beyond it is a broken line, and is not worth a frame for each number before it.
-    let bounded = |(sequence, last): (Arc<str>, i64)| (0..=last.min(360_000)).map(move |number| FrameKey { sequence: sequence.clone(), number });
+    let bounded = |(sequence, last): (Arc<str>, i64)| {
+        (0..=last.min(360_000)).map(move |number| FrameKey { sequence: sequence.clone(), number })
+    };
     last.into_iter().flat_map(bounded).filter(|key| !keys.contains(key)).collect()
 }
 
@@ -146,7 +156,8 @@ fn same_sequences(labels: &mut LabelSet, truth: &LabelSet, notes: &mut Vec<Strin
 fn same_stamps(labels: &mut LabelSet, truth: &LabelSet) {
     let nearest = |key: &FrameKey| -> FrameKey {
         let at = |number: i64| FrameKey { sequence: key.sequence.clone(), number };
-        let near = truth.frames.range(at(key.number.saturating_sub(SAME_MOMENT_NS))..=at(key.number.saturating_add(SAME_MOMENT_NS)));
+        let near =
+            truth.frames.range(at(key.number.saturating_sub(SAME_MOMENT_NS))..=at(key.number.saturating_add(SAME_MOMENT_NS)));
         near.map(|(found, _)| found).min_by_key(|found| found.number.abs_diff(key.number)).unwrap_or(key).clone()
     };
     labels.order = labels.order.iter().map(nearest).collect();

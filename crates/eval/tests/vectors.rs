@@ -67,7 +67,12 @@ fn kitti_curves_are_those_of_the_official_program() {
     let mut compared = 0;
     for class in ClassRule::kitti() {
         let min_overlap = if class.is_small { 0.5 } else { 0.7 };
-        for (space, name) in [(Space::Image, "detection"), (Space::Bev, "detection_ground"), (Space::Volume, "detection_3d"), (Space::Image, "orientation")] {
+        for (space, name) in [
+            (Space::Image, "detection"),
+            (Space::Bev, "detection_ground"),
+            (Space::Volume, "detection_3d"),
+            (Space::Image, "orientation"),
+        ] {
             let file = case.join(format!("stats_{}_{name}.txt", class.name.to_lowercase()));
             let text = std::fs::read_to_string(file).unwrap();
             let mut lines = text.lines();

@@ -181,7 +181,14 @@ impl ClipReader {
     ) -> Result<Rows<T>, ShardError> {
         let decode = Box::new(decode);
         let Some(entry) = self.entry.file(table) else {
-            return Ok(Rows { path: PathBuf::new(), batches: None, blocks: None, missing: 0, decode, ready: Vec::new().into_iter() });
+            return Ok(Rows {
+                path: PathBuf::new(),
+                batches: None,
+                blocks: None,
+                missing: 0,
+                decode,
+                ready: Vec::new().into_iter(),
+            });
         };
         let path = self.store.path(&entry.path);
         let file = self.open_file(entry)?;

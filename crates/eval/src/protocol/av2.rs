@@ -43,10 +43,16 @@ const WORST: [f64; 3] = [2.0, 1.0, std::f64::consts::PI];
 /// Evaluates pairs of (truth, labels), each sweep by itself. `classes` are those with a line in the result, spelt as in the files.
 #[must_use]
 pub fn evaluate(frames: &[(&Frame, &Frame)], classes: &[String]) -> BTreeMap<String, ClassMetrics> {
-    let mut found: BTreeMap<String, ClassMetrics> = classes.iter().map(|class| (class.clone(), evaluate_class(frames, class))).collect();
+    let mut found: BTreeMap<String, ClassMetrics> =
+        classes.iter().map(|class| (class.clone(), evaluate_class(frames, class))).collect();
     let average = |pick: fn(&ClassMetrics) -> f64| mean(&found.values().map(pick).collect::<Vec<_>>());
-    let all =
-        ClassMetrics { ap: average(|m| m.ap), ate: average(|m| m.ate), ase: average(|m| m.ase), aoe: average(|m| m.aoe), cds: average(|m| m.cds) };
+    let all = ClassMetrics {
+        ap: average(|m| m.ap),
+        ate: average(|m| m.ate),
+        ase: average(|m| m.ase),
+        aoe: average(|m| m.aoe),
+        cds: average(|m| m.cds),
+    };
     found.insert("AVERAGE_METRICS".to_owned(), all);
     found
 }
@@ -74,7 +80,8 @@ fn evaluate_class(frames: &[(&Frame, &Frame)], class: &str) -> ClassMetrics {
         .collect();
     let ap = mean(&aps);
     let right: Vec<&Judged> = judged.iter().filter(|d| d.right[ERROR_DISTANCE]).collect();
-    let errors = if right.is_empty() { WORST } else { [0, 1, 2].map(|e| mean(&right.iter().map(|d| d.errors[e]).collect::<Vec<_>>())) };
+    let errors =
+        if right.is_empty() { WORST } else { [0, 1, 2].map(|e| mean(&right.iter().map(|d| d.errors[e]).collect::<Vec<_>>())) };
     let scores = [0, 1, 2].map(|e| 1.0 - errors[e] / WORST[e]);
     ClassMetrics { ap, ate: errors[0], ase: errors[1], aoe: errors[2], cds: ap * mean(&scores) }
 }
@@ -96,7 +103,8 @@ fn judge_sweep(truth: &[Object], labels: &[Object], judged: &mut Vec<Judged>) ->
             one.right = DISTANCES_M.map(|limit| distance < limit);
             if one.right[ERROR_DISTANCE] {
                 let turn = (label.cuboid.yaw_rad() - truth[index].cuboid.yaw_rad()).rem_euclid(std::f64::consts::TAU);
-                one.errors = [distance, 1.0 - aligned_iou(&label.cuboid, &truth[index].cuboid), turn.min(std::f64::consts::TAU - turn)];
+                one.errors =
+                    [distance, 1.0 - aligned_iou(&label.cuboid, &truth[index].cuboid), turn.min(std::f64::consts::TAU - turn)];
             }
         }
         judged.push(one);

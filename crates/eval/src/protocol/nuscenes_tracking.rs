@@ -13,8 +13,15 @@ use crate::labels::{Frame, FrameKey, Object};
 use crate::numbers::{Matrix, interp, linspace, nan_mean, nan_sum};
 
 /// Classes of the benchmark with the range in which they count (metres).
-pub const CLASSES: [(&str, f64); 7] =
-    [("bicycle", 40.0), ("bus", 50.0), ("car", 50.0), ("motorcycle", 40.0), ("pedestrian", 40.0), ("trailer", 50.0), ("truck", 50.0)];
+pub const CLASSES: [(&str, f64); 7] = [
+    ("bicycle", 40.0),
+    ("bus", 50.0),
+    ("car", 50.0),
+    ("motorcycle", 40.0),
+    ("pedestrian", 40.0),
+    ("trailer", 50.0),
+    ("truck", 50.0),
+];
 const MATCH_DISTANCE_M: f64 = 2.0;
 const THRESHOLDS: usize = 40;
 const MIN_RECALL: f64 = 0.1;
@@ -83,13 +90,14 @@ impl Tracks {
 
 fn scenes(frames: &[(&FrameKey, &Frame, &Frame)]) -> Vec<Tracks> {
     let ranges: BTreeMap<&str, f64> = CLASSES.into_iter().collect();
-    let counts =
-        |object: &&Object| ranges.get(&*object.class).is_some_and(|range_m| object.range_m < *range_m) && !object.ignored;
+    let counts = |object: &&Object| ranges.get(&*object.class).is_some_and(|range_m| object.range_m < *range_m) && !object.ignored;
     frames
         .chunk_by(|a, b| a.0.sequence == b.0.sequence)
         .map(|scene| {
             let times: Vec<i64> = scene.iter().map(|(key, ..)| key.number).collect();
-            let truth = scene.iter().map(|(_, t, _)| t.objects.iter().filter(counts).filter(|o| o.num_points != Some(0)).cloned().collect());
+            let truth = scene
+                .iter()
+                .map(|(_, t, _)| t.objects.iter().filter(counts).filter(|o| o.num_points != Some(0)).cloned().collect());
             let mut labels: Vec<Vec<Object>> =
                 scene.iter().map(|(.., l)| l.objects.iter().filter(counts).cloned().collect()).collect();
             average_scores(&mut labels);
@@ -137,7 +145,12 @@ fn fill_gaps(mut frames: Vec<Vec<Object>>, times: &[i64]) -> Vec<Vec<Object>> {
 fn evaluate_class(scenes: &[Scene]) -> Vec<(&'static str, f64)> {
     let truth = scenes.iter().flat_map(|scene| &scene.truth).map(Vec::len).sum::<usize>() as f64;
     if truth == 0.0 {
-        return Totals::default().metrics().into_iter().map(|(name, _)| (name, f64::NAN)).chain([("amota", f64::NAN), ("amotp", f64::NAN)]).collect();
+        return Totals::default()
+            .metrics()
+            .into_iter()
+            .map(|(name, _)| (name, f64::NAN))
+            .chain([("amota", f64::NAN), ("amotp", f64::NAN)])
+            .collect();
     }
     let (_, mut scores) = accumulate(scenes, f64::NEG_INFINITY);
     if scores.is_empty() {
@@ -181,9 +194,23 @@ fn nothing_found(scenes: &[Scene], truth: f64) -> Vec<(&'static str, f64)> {
     let tracks: BTreeSet<&Arc<str>> = scenes.iter().flat_map(|s| s.truth.iter().flatten()).map(|(track, ..)| track).collect();
     let (unknown, zero) = (f64::NAN, 0.0);
     vec![
-        ("gt", truth), ("tp", zero), ("fp", unknown), ("fn", truth), ("ids", unknown), ("frag", unknown), ("mt", zero),
-        ("ml", tracks.len() as f64), ("recall", zero), ("motar", zero), ("mota", zero), ("motp", WORST_MOTP), ("faf", 500.0), ("tid", 20.0),
-        ("lgd", 20.0), ("amota", zero), ("amotp", WORST_MOTP),
+        ("gt", truth),
+        ("tp", zero),
+        ("fp", unknown),
+        ("fn", truth),
+        ("ids", unknown),
+        ("frag", unknown),
+        ("mt", zero),
+        ("ml", tracks.len() as f64),
+        ("recall", zero),
+        ("motar", zero),
+        ("mota", zero),
+        ("motp", WORST_MOTP),
+        ("faf", 500.0),
+        ("tid", 20.0),
+        ("lgd", 20.0),
+        ("amota", zero),
+        ("amotp", WORST_MOTP),
     ]
 }
 
@@ -219,7 +246,11 @@ impl Totals {
         let ratios = || self.paths.iter().map(|path| path.iter().filter(|(_, found)| *found).count() as f64 / path.len() as f64);
         let found: Vec<&Vec<(usize, bool)>> = self.paths.iter().filter(|path| path.iter().any(|(_, found)| *found)).collect();
         let mean_s = |of: fn(&[(usize, bool)]) -> usize| {
-            if found.is_empty() { f64::NAN } else { found.iter().map(|path| of(path) as f64 * PERIOD_S).sum::<f64>() / found.len() as f64 }
+            if found.is_empty() {
+                f64::NAN
+            } else {
+                found.iter().map(|path| of(path) as f64 * PERIOD_S).sum::<f64>() / found.len() as f64
+            }
         };
         vec![
             ("gt", self.objects),
@@ -288,7 +319,13 @@ fn accumulate(scenes: &[Scene], threshold: f64) -> (Totals, Vec<f64>) {
     (totals, scores)
 }
 
-fn step(truth: &Boxes, labels: &Boxes, pairs: &mut BTreeMap<Arc<str>, Arc<str>>, totals: &mut Totals, scores: &mut Vec<f64>) -> Vec<bool> {
+fn step(
+    truth: &Boxes,
+    labels: &Boxes,
+    pairs: &mut BTreeMap<Arc<str>, Arc<str>>,
+    totals: &mut Totals,
+    scores: &mut Vec<f64>,
+) -> Vec<bool> {
     let distance = Matrix::by(truth.len(), labels.len(), |row, column| {
         let (a, b) = (truth[row].1, labels[column].1);
         Some((a[0] - b[0]).hypot(a[1] - b[1])).filter(|d| *d < MATCH_DISTANCE_M).unwrap_or(f64::NAN)

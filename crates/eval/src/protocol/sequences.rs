@@ -96,8 +96,7 @@ pub fn prepare(frames: &[(&FrameKey, &Frame, &Frame)], rule: &TrackRule) -> Vec<
 }
 
 fn kept<'a>(truth: &'a Frame, labels: &'a Frame, rule: &TrackRule) -> (Vec<&'a Object>, Vec<&'a Object>) {
-    let near: Vec<&Object> =
-        truth.objects.iter().filter(|o| rule.class.has(&o.class) || rule.class.excuses(&o.class)).collect();
+    let near: Vec<&Object> = truth.objects.iter().filter(|o| rule.class.has(&o.class) || rule.class.excuses(&o.class)).collect();
     let claimed: Vec<&Object> = labels.objects.iter().filter(|o| rule.class.has(&o.class)).collect();
     let overlap = rule.space.ious(&near, &claimed);
     let gain = Matrix::by(near.len(), claimed.len(), |row, column| {

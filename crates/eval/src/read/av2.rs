@@ -38,7 +38,8 @@ pub fn read(path: &Path) -> Result<LabelSet, EvalError> {
     }
     let mut with_score = false;
     for file in files {
-        let wrong = |error: arrow::error::ArrowError| EvalError::format(&file, format!("expected a feather file (Arrow IPC), got {error}"));
+        let wrong =
+            |error: arrow::error::ArrowError| EvalError::format(&file, format!("expected a feather file (Arrow IPC), got {error}"));
         let opened = std::fs::File::open(&file).map_err(EvalError::io(&file))?;
         let reader = FileReader::try_new(std::io::BufReader::new(opened), None).map_err(wrong)?;
         for batch in reader {
@@ -50,12 +51,20 @@ pub fn read(path: &Path) -> Result<LabelSet, EvalError> {
 }
 
 fn column<T: Clone + 'static>(file: &Path, batch: &RecordBatch, name: &str, kind: &DataType) -> Result<T, EvalError> {
-    let missing = || EvalError::format(file, format!("expected column {name} of type {kind}, got none\nhint: an Argoverse 2 annotation or detection file"));
+    let missing = || {
+        EvalError::format(
+            file,
+            format!("expected column {name} of type {kind}, got none\nhint: an Argoverse 2 annotation or detection file"),
+        )
+    };
     let found: &ArrayRef = batch.column_by_name(name).ok_or_else(missing)?;
     let wrong = || EvalError::format(file, format!("column {name}: expected type {kind}, got {}", found.data_type()));
     let values = cast(found, kind).map_err(|_| wrong())?;
     if values.null_count() > 0 {
-        return Err(EvalError::format(file, format!("column {name}: expected a value in every row, got {} nulls", values.null_count())));
+        return Err(EvalError::format(
+            file,
+            format!("column {name}: expected a value in every row, got {} nulls", values.null_count()),
+        ));
     }
     values.as_any().downcast_ref::<T>().cloned().ok_or_else(wrong)
 }
@@ -81,7 +90,8 @@ fn add_batch(set: &mut LabelSet, file: &Path, batch: &RecordBatch) -> Result<boo
         let at = |index: usize| values[index].value(row);
         let wrong = |what: &str| EvalError::format(file, format!("row {row}: expected a finite {what}, got another"));
         let pose = pose_from_parts([at(0), at(1), at(2)], [at(6), at(7), at(8), at(9)]).ok_or_else(|| wrong("pose"))?;
-        let cuboid = Cuboid { center_m: pose.translation.vector, size_lwh_m: [at(3), at(4), at(5)].into(), rotation: pose.rotation };
+        let cuboid =
+            Cuboid { center_m: pose.translation.vector, size_lwh_m: [at(3), at(4), at(5)].into(), rotation: pose.rotation };
         let mut object = Object::new(classes.value(row), cuboid);
         object.track = tracks.as_ref().map(|tracks| tracks.value(row).into());
         object.score = scores.as_ref().map_or(1.0, |scores| scores.value(row));

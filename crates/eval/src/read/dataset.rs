@@ -50,7 +50,8 @@ pub fn read(dataset: &Dataset, taxonomy: &Taxonomy, camera: Option<&str>) -> Res
     if let (Some(wanted), None) = (camera, &set.camera) {
         cameras.sort();
         cameras.dedup();
-        let message = format!("expected a calibrated camera {wanted}, got {}\nhint: --in-view takes one of these", cameras.join(", "));
+        let message =
+            format!("expected a calibrated camera {wanted}, got {}\nhint: --in-view takes one of these", cameras.join(", "));
         return Err(EvalError::format(dataset.root(), message));
     }
     Ok(set)

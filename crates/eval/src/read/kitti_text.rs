@@ -81,13 +81,22 @@ fn text_files(path: &Path) -> Result<Vec<PathBuf>, EvalError> {
 
 fn frame_number(file: &Path, stem: &str) -> Result<i64, EvalError> {
     stem.parse().map_err(|_| {
-        EvalError::format(file, format!("expected the number of a frame as name (000123.txt), got {stem:?}\nhint: KITTI object labels are one file a frame"))
+        EvalError::format(
+            file,
+            format!(
+                "expected the number of a frame as name (000123.txt), got {stem:?}\nhint: KITTI object labels are one file a frame"
+            ),
+        )
     })
 }
 
 fn frame_field(fields: &[&str]) -> Result<i64, String> {
     let frame = number(fields, 0, "frame")?;
-    if frame.fract() == 0.0 && (0.0..1e9).contains(&frame) { Ok(frame as i64) } else { Err(format!("expected a frame number from 0 on, got {frame}")) }
+    if frame.fract() == 0.0 && (0.0..1e9).contains(&frame) {
+        Ok(frame as i64)
+    } else {
+        Err(format!("expected a frame number from 0 on, got {frame}"))
+    }
 }
 
 fn number(fields: &[&str], index: usize, name: &str) -> Result<f64, String> {

@@ -44,7 +44,8 @@ pub fn read(path: &Path, times: Option<&FrameTimes>) -> Result<LabelSet, EvalErr
         let key = match times {
             None => number,
             Some(times) => times.stamp_of(number).ok_or_else(|| {
-                let message = format!("frame {number}: expected a time for every frame, got none\nhint: --timestamps names another file");
+                let message =
+                    format!("frame {number}: expected a time for every frame, got none\nhint: --timestamps names another file");
                 EvalError::format(path, message)
             })?,
         };

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use boxwright_model::Cuboid;
 use boxwright_model::space::pose_from_parts;
 use nalgebra::{Point3, Vector3};
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use super::nuscenes_names::{class_of_category, is_class};
 use crate::error::{EvalError, read_text};
@@ -104,22 +104,39 @@ pub fn tables_folder(path: &Path) -> Option<PathBuf> {
     if holds(path) {
         return Some(path.to_owned());
     }
-    let mut below: Vec<PathBuf> = std::fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| holds(p)).collect();
+    let mut below: Vec<PathBuf> =
+        std::fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| holds(p)).collect();
     below.sort();
     (below.len() == 1).then(|| below.remove(0))
 }
 
 fn table<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Vec<T>, EvalError> {
     let path = folder.join(format!("{name}.json"));
-    serde_json::from_str(&read_text(&path)?).map_err(|e| EvalError::format(&path, format!("expected nuScenes' table {name}, got {e}")))
+    serde_json::from_str(&read_text(&path)?)
+        .map_err(|e| EvalError::format(&path, format!("expected nuScenes' table {name}, got {e}")))
 }
 
-fn cuboid(path: &Path, what: &str, translation: [f64; 3], size_wlh: [f64; 3], rotation_wxyz: [f64; 4]) -> Result<Cuboid, EvalError> {
+fn cuboid(
+    path: &Path,
+    what: &str,
+    translation: [f64; 3],
+    size_wlh: [f64; 3],
+    rotation_wxyz: [f64; 4],
+) -> Result<Cuboid, EvalError> {
     let [w, x, y, z] = rotation_wxyz;
     let pose = pose_from_parts(translation, [x, y, z, w])
         .filter(|_| size_wlh.iter().all(|side| side.is_finite() && *side > 0.0))
-        .ok_or_else(|| EvalError::format(path, format!("{what}: expected finite numbers and sizes above 0, got {translation:?}, {size_wlh:?}, {rotation_wxyz:?}")))?;
-    Ok(Cuboid { center_m: pose.translation.vector, size_lwh_m: Vector3::new(size_wlh[1], size_wlh[0], size_wlh[2]), rotation: pose.rotation })
+        .ok_or_else(|| {
+        EvalError::format(
+            path,
+            format!("{what}: expected finite numbers and sizes above 0, got {translation:?}, {size_wlh:?}, {rotation_wxyz:?}"),
+        )
+    })?;
+    Ok(Cuboid {
+        center_m: pose.translation.vector,
+        size_lwh_m: Vector3::new(size_wlh[1], size_wlh[0], size_wlh[2]),
+        rotation: pose.rotation,
+    })
 }
 
 impl Tables {
@@ -128,11 +145,15 @@ impl Tables {
     /// # Errors
     /// When one is missing or is something else, or a token leads nowhere.
     pub fn read(folder: &Path) -> Result<Self, EvalError> {
-        let lost = |kind: &str, token: &str| EvalError::format(folder, format!("expected {kind} {token}, got none\nhint: the tables of a version belong together"));
-        let names = |table: Vec<Named>| -> BTreeMap<String, String> { table.into_iter().map(|row| (row.token, row.name)).collect() };
+        let lost = |kind: &str, token: &str| {
+            EvalError::format(folder, format!("expected {kind} {token}, got none\nhint: the tables of a version belong together"))
+        };
+        let names =
+            |table: Vec<Named>| -> BTreeMap<String, String> { table.into_iter().map(|row| (row.token, row.name)).collect() };
         let categories = names(table(folder, "category")?);
         let attributes = names(table(folder, "attribute")?);
-        let category_of: BTreeMap<String, String> = table::<Instance>(folder, "instance")?.into_iter().map(|row| (row.token, row.category_token)).collect();
+        let category_of: BTreeMap<String, String> =
+            table::<Instance>(folder, "instance")?.into_iter().map(|row| (row.token, row.category_token)).collect();
         let scenes: BTreeSet<String> = table::<Scene>(folder, "scene")?.into_iter().map(|row| row.token).collect();
         let mut found = Self {
             folder: folder.to_owned(),
@@ -164,7 +185,8 @@ impl Tables {
             let mut object = Object::new(class, cuboid);
             object.track = Some(row.instance_token.as_str().into());
             object.num_points = Some(row.num_lidar_pts.saturating_add(row.num_radar_pts));
-            object.attribute = row.attribute_tokens.first().and_then(|token| attributes.get(token)).map_or("", String::as_str).into();
+            object.attribute =
+                row.attribute_tokens.first().and_then(|token| attributes.get(token)).map_or("", String::as_str).into();
             object.velocity_mps = found.velocity(row, &by_token);
             found.truth.frame_mut(&key.sequence, key.number).objects.push(object);
         }
@@ -182,16 +204,21 @@ impl Tables {
         let on_top = |row: &CalibratedSensor| top.contains(&row.sensor_token);
         let calibrated: BTreeSet<String> =
             table::<CalibratedSensor>(folder, "calibrated_sensor")?.into_iter().filter(on_top).map(|row| row.token).collect();
-        let poses: BTreeMap<String, [f64; 3]> = table::<EgoPose>(folder, "ego_pose")?.into_iter().map(|row| (row.token, row.translation)).collect();
+        let poses: BTreeMap<String, [f64; 3]> =
+            table::<EgoPose>(folder, "ego_pose")?.into_iter().map(|row| (row.token, row.translation)).collect();
         for row in table::<SampleData>(folder, "sample_data")?.into_iter().filter(|row| row.is_key_frame) {
-            if let (true, Some(key), Some(pose)) =
-                (calibrated.contains(&row.calibrated_sensor_token), self.key_of.get(&row.sample_token), poses.get(&row.ego_pose_token))
-            {
+            if let (true, Some(key), Some(pose)) = (
+                calibrated.contains(&row.calibrated_sensor_token),
+                self.key_of.get(&row.sample_token),
+                poses.get(&row.ego_pose_token),
+            ) {
                 self.ego_of.insert(key.clone(), *pose);
             }
         }
         match self.key_of.iter().find(|(_, key)| !self.ego_of.contains_key(*key)) {
-            Some((token, _)) => Err(EvalError::format(folder, format!("sample {token}: expected a key frame of LIDAR_TOP with its pose, got none"))),
+            Some((token, _)) => {
+                Err(EvalError::format(folder, format!("sample {token}: expected a key frame of LIDAR_TOP with its pose, got none")))
+            }
             None => Ok(()),
         }
     }
@@ -216,7 +243,8 @@ impl Tables {
             object.range_m = ((center.x - x).powi(2) + (center.y - y).powi(2)).sqrt();
         }
         let racks = self.racks_of.get(key).map_or(&[][..], Vec::as_slice);
-        object.ignored = matches!(&*object.class, "bicycle" | "motorcycle") && racks.iter().any(|rack| rack.contains(&Point3::from(center), 0.0));
+        object.ignored = matches!(&*object.class, "bicycle" | "motorcycle")
+            && racks.iter().any(|rack| rack.contains(&Point3::from(center), 0.0));
     }
 
     /// Reads a submission; gives the labels and the truth of the scenes in it.
@@ -230,11 +258,17 @@ impl Tables {
         let mut labels = LabelSet::new(path, FrameNumbers::StampNs);
         for (token, boxes) in submission.results.0 {
             let Some(key) = self.key_of.get(&token) else {
-                let message = format!("expected tokens of samples in {}, got {token:?}\nhint: labels and truth must be of the same version", self.folder.display());
+                let message = format!(
+                    "expected tokens of samples in {}, got {token:?}\nhint: labels and truth must be of the same version",
+                    self.folder.display()
+                );
                 return Err(EvalError::format(path, message));
             };
             if boxes.len() > MAX_BOXES {
-                return Err(EvalError::format(path, format!("sample {token}: expected at most {MAX_BOXES} boxes, got {}", boxes.len())));
+                return Err(EvalError::format(
+                    path,
+                    format!("sample {token}: expected at most {MAX_BOXES} boxes, got {}", boxes.len()),
+                ));
             }
             let frame = labels.frame_mut(&key.sequence, key.number);
             for (index, one) in boxes.into_iter().enumerate() {

@@ -40,7 +40,10 @@ impl FrameTimes {
         let mut found = Self::default();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let stamp = parse_time(line.trim()).ok_or_else(|| {
-                EvalError::format(path, format!("line {}: expected a time such as 2011-09-26 13:04:32.335337762, got {line:?}", index + 1))
+                EvalError::format(
+                    path,
+                    format!("line {}: expected a time such as 2011-09-26 13:04:32.335337762, got {line:?}", index + 1),
+                )
             })?;
             found.stamp_ns.insert(index as i64, stamp);
         }
@@ -102,7 +105,9 @@ mod tests {
         // date -u -d '2011-09-26 13:04:32' +%s
         assert_eq!(parse_time("2011-09-26 13:04:32.335337762"), Some(1_317_042_272_335_337_762));
         assert_eq!(parse_time("2000-02-29T00:00:00"), Some(951_782_400_000_000_000));
-        for wrong in ["", "2011-09-26", "2011-13-01 00:00:00", "x 00:00:00", "2011-09-26 25:00:00", "99999999999999999999-1-1 0:0:0"] {
+        for wrong in
+            ["", "2011-09-26", "2011-13-01 00:00:00", "x 00:00:00", "2011-09-26 25:00:00", "99999999999999999999-1-1 0:0:0"]
+        {
             assert_eq!(parse_time(wrong), None, "{wrong}");
         }
     }

@@ -42,13 +42,17 @@ pub fn read(path: &Path, times: Option<&FrameTimes>) -> Result<LabelSet, EvalErr
     let text = read_text(path)?;
     let mut set = LabelSet::new(path, if times.is_some() { FrameNumbers::StampNs } else { FrameNumbers::Index });
     (set.has_scores, set.frames_are_complete) = (false, times.is_some());
-    times.into_iter().flat_map(FrameTimes::stamps).for_each(|stamp| drop(set.frame_mut(&"".into(), stamp)));
+    for stamp in times.into_iter().flat_map(FrameTimes::stamps) {
+        set.frame_mut(&"".into(), stamp);
+    }
     let mut reader = Reader::from_str(&text);
     reader.config_mut().trim_text(true);
     let mut names: Vec<String> = Vec::new();
     let (mut tracklet, mut pose, mut number) = (Tracklet::default(), TrackletPose::default(), 0);
     loop {
-        let event = reader.read_event().map_err(|e| EvalError::format(path, format!("byte {}: expected XML, got {e}", reader.buffer_position())))?;
+        let event = reader
+            .read_event()
+            .map_err(|e| EvalError::format(path, format!("byte {}: expected XML, got {e}", reader.buffer_position())))?;
         match event {
             Event::Start(start) => names.push(String::from_utf8_lossy(start.name().as_ref()).into_owned()),
             Event::Text(value) => {
@@ -78,7 +82,10 @@ pub fn read(path: &Path, times: Option<&FrameTimes>) -> Result<LabelSet, EvalErr
         }
     }
     if number == 0 {
-        return Err(EvalError::format(path, "expected <tracklets> with at least one <item>, got none\nhint: KITTI raw's tracklet_labels.xml"));
+        return Err(EvalError::format(
+            path,
+            "expected <tracklets> with at least one <item>, got none\nhint: KITTI raw's tracklet_labels.xml",
+        ));
     }
     Ok(set)
 }
@@ -113,7 +120,14 @@ fn keep(names: &[String], value: &str, tracklet: &mut Tracklet, pose: &mut Track
     Ok(())
 }
 
-fn add(set: &mut LabelSet, path: &Path, times: Option<&FrameTimes>, tracklet: &Tracklet, pose: &TrackletPose, number: usize) -> Result<(), EvalError> {
+fn add(
+    set: &mut LabelSet,
+    path: &Path,
+    times: Option<&FrameTimes>,
+    tracklet: &Tracklet,
+    pose: &TrackletPose,
+    number: usize,
+) -> Result<(), EvalError> {
     let frame = tracklet.first_frame + tracklet.poses;
     let [height, width, length] = tracklet.size_hwl;
     let [x, y, z] = pose.position;

@@ -159,7 +159,10 @@ fn judge(
 ) -> (u64, Vec<(f64, bool)>) {
     let in_band = |object: &Object| (range_m[0]..range_m[1]).contains(&object.range_m) && object.range_m <= counting.max_range_m;
     let counts = |object: &Object| {
-        class.has(&object.class) && !object.ignored && in_band(object) && object.num_points.is_none_or(|points| points >= counting.min_points)
+        class.has(&object.class)
+            && !object.ignored
+            && in_band(object)
+            && object.num_points.is_none_or(|points| points >= counting.min_points)
     };
     let near: Vec<(&Object, bool)> =
         truth.iter().filter(|o| class.has(&o.class) || class.excuses(&o.class)).map(|o| (o, counts(o))).collect();

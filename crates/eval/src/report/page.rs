@@ -56,7 +56,16 @@ pub fn html(heading: &Heading, breakdown: &Breakdown) -> String {
         let _ = write!(
             page,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td>{:.1}</td></tr>",
-            escape(&band.class), range(band), escape(&band.agreement), band.truth, band.tp, band.fn_, band.fp, band.precision, band.recall, band.ap
+            escape(&band.class),
+            range(band),
+            escape(&band.agreement),
+            band.truth,
+            band.tp,
+            band.fn_,
+            band.fp,
+            band.precision,
+            band.recall,
+            band.ap
         );
     }
     page.push_str("</table><h2>Worst frames</h2><table><tr><th>sequence</th><th>frame</th><th>missed</th><th>false</th><th>look at it</th></tr>");
@@ -65,7 +74,10 @@ pub fn html(heading: &Heading, breakdown: &Breakdown) -> String {
         let _ = write!(
             page,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{view}</td></tr>",
-            escape(&frame.sequence), frame.number, frame.missed, frame.false_labels
+            escape(&frame.sequence),
+            frame.number,
+            frame.missed,
+            frame.false_labels
         );
     }
     page.push_str("</table></html>\n");
