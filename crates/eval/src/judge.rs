@@ -129,13 +129,25 @@ pub fn judge(mut labels: LabelSet, mut truth: LabelSet, protocol: Protocol, opti
     if !unscored.is_empty() {
         notes.push(format!("classes of the labels that are not scored: {}", unscored.into_iter().collect::<Vec<_>>().join(", ")));
     }
-    let counting =
-        Counting { min_points: options.min_points(has_images), max_range_m: options.max_range_m.unwrap_or(f64::INFINITY) };
+    let counting = options.counting(protocol, has_images);
     let breakdown = break_down(&pairs, &classes, counting, options.view.as_deref());
     Ok(Judgement { protocol, result, numbers, breakdown, notes, frames: pairs.frames.len() })
 }
 
 impl Options {
+    /// Whether KITTI's own difficulties hold: boxes in the image, and nothing else asked for.
+    fn is_official_kitti(&self, has_images: bool) -> bool {
+        has_images && self.min_points.is_none() && self.max_range_m.is_none()
+    }
+
+    fn counting(&self, protocol: Protocol, has_images: bool) -> Counting {
+        if protocol == Protocol::Kitti && !self.is_official_kitti(has_images) {
+            let (min_points, max_range_m) = (self.min_points.unwrap_or(MIN_POINTS), self.max_range_m.unwrap_or(MAX_RANGE_M));
+            return Counting { min_points, max_range_m };
+        }
+        Counting { min_points: self.min_points(has_images), max_range_m: self.max_range_m.unwrap_or(f64::INFINITY) }
+    }
+
     fn min_points(&self, has_images: bool) -> u32 {
         self.min_points.unwrap_or(if has_images { 0 } else { 1 })
     }
@@ -167,12 +179,12 @@ impl Judging<'_> {
     }
 
     fn kitti(&mut self, there: &Counts) -> Value {
-        let official = self.has_images && self.options.min_points.is_none() && self.options.max_range_m.is_none();
+        let official = self.options.is_official_kitti(self.has_images);
         let classes = self.classes_of(if official { ClassRule::kitti() } else { ClassRule::groups() }, there);
         let difficulties = if official {
             Difficulty::official()
         } else {
-            let (points, range) = (self.options.min_points.unwrap_or(MIN_POINTS), self.options.max_range_m.unwrap_or(MAX_RANGE_M));
+            let Counting { min_points: points, max_range_m: range } = self.options.counting(Protocol::Kitti, self.has_images);
             vec![Difficulty::measured(&format!("≥ {points} points, < {range} m"), points, [0.0, range])]
         };
         let spaces: &[Space] = if official { &[Space::Image, Space::Bev, Space::Volume] } else { &[Space::Bev, Space::Volume] };
