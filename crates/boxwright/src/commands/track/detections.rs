@@ -156,10 +156,10 @@ mod tests {
         assert!(parse(good).is_ok());
         for (wrong, said) in [
             ("0,2", "expected 15 fields"),
-            (&good.replacen("8.2", "nan", 1), "field 7: expected a finite number"),
+            (&good.replacen(",8.2,", ",nan,", 1), "field 7: expected a finite number"),
             (&good.replacen("0,2", "0,9", 1), "expected class 1"),
             (&good.replacen("0,2", "-1,2", 1), "expected a frame number"),
-            (&good.replacen("1.9", "0", 1), "expected sizes above 0"),
+            (&good.replacen(",1.9,", ",0,", 1), "expected sizes above 0"),
         ] {
             let message = parse(wrong).unwrap_err();
             assert!(message.contains(said), "{wrong}: {message}");
