@@ -27,4 +27,6 @@ mod a_trace_follows_each_clip;
 
 mod a_browser_shows_the_labels;
 
+mod labels_are_measured_as_others_measure;
+
 mod support;

@@ -36,6 +36,10 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// See how well sensors keep time: residuals, what is missing, clocks that drift or jump
     Sync(SyncArgs),
+    /// Measure labels against truth
+    Eval(EvalArgs),
+    /// Track the boxes of your own detector
+    Track(TrackArgs),
     /// Make or list the Kafka topics
     Topics(TopicsArgs),
     /// Run a Kafka-compatible broker for a lab that has none
@@ -181,6 +185,69 @@ pub(crate) struct SyncArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// The labels: a dataset (folder or URL), KITTI label files, a nuScenes submission, an Argoverse 2 feather file, or labels.json
+    pub(crate) labels: String,
+    /// The truth, in the same formats or as tracklet_labels.xml; for a nuScenes submission the folder of the version
+    pub(crate) truth: String,
+    /// Whose rules
+    #[arg(long)]
+    pub(crate) protocol: EvalProtocol,
+    /// Only this class: a name in the files, a group (vehicle, person, rider), or NAME=A,B; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) class: Vec<String>,
+    /// Truth with fewer lidar points does not count
+    #[arg(long, value_name = "N")]
+    pub(crate) min_points: Option<u32>,
+    /// Truth and labels farther away do not count
+    #[arg(long, value_name = "METRES", value_parser = parse_range_m)]
+    pub(crate) max_range_m: Option<f64>,
+    /// Least overlaps instead of the official ones, with commas between
+    #[arg(long, value_name = "IOU", value_delimiter = ',', value_parser = parse_overlap)]
+    pub(crate) iou: Vec<f64>,
+    /// Leave out tracks whose mean confidence is lower
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
+    pub(crate) min_track_score: Option<f64>,
+    /// Where overlap is measured for clear and hota: in the image where both sides have image boxes, else in space
+    #[arg(long)]
+    pub(crate) overlap: Option<EvalOverlap>,
+    /// The truth covers only what this camera of the dataset sees: nothing else counts
+    #[arg(long, value_name = "CAMERA")]
+    pub(crate) in_view: Option<String>,
+    /// Times of numbered frames: seq.json, or KITTI's timestamps.txt; by default the file at its usual place beside the truth
+    #[arg(long, value_name = "FILE")]
+    pub(crate) timestamps: Option<PathBuf>,
+    /// Configuration laid over the defaults (for its taxonomy and [store])
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// End with one JSON object on stdout instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the report as one HTML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrackArgs {
+    /// Detections, one text file a sequence: frame,class,x1,y1,x2,y2,score,h,w,l,x,y,z,ry,alpha (class 1 pedestrian, 2 car, 3 cyclist)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) detections: PathBuf,
+    /// KITTI calibrations, one file a sequence: boxes in gaps are projected into the image instead of interpolated there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) calib: Option<PathBuf>,
+    /// Where the KITTI tracking results go, one file a sequence
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Frames a second
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse_rate_hz)]
+    pub(crate) rate_hz: f64,
+    /// Configuration laid over the defaults (for its [label.track] and taxonomy)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct TopicsArgs {
     /// create or list
     pub(crate) action: TopicsAction,
@@ -250,6 +317,57 @@ pub(crate) enum RecordingFormat {
     Mcap,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EvalProtocol {
+    Kitti,
+    Nuscenes,
+    Av2,
+    Clear,
+    Hota,
+}
+
+impl EvalProtocol {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Kitti => "kitti",
+            Self::Nuscenes => "nuscenes",
+            Self::Av2 => "av2",
+            Self::Clear => "clear",
+            Self::Hota => "hota",
+        }
+    }
+}
+
+impl From<EvalProtocol> for boxwright_eval::judge::Protocol {
+    fn from(protocol: EvalProtocol) -> Self {
+        match protocol {
+            EvalProtocol::Kitti => Self::Kitti,
+            EvalProtocol::Nuscenes => Self::Nuscenes,
+            EvalProtocol::Av2 => Self::Av2,
+            EvalProtocol::Clear => Self::Clear,
+            EvalProtocol::Hota => Self::Hota,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EvalOverlap {
+    Image,
+    Bev,
+    #[value(name = "3d")]
+    Volume,
+}
+
+impl From<EvalOverlap> for boxwright_eval::overlap::Space {
+    fn from(overlap: EvalOverlap) -> Self {
+        match overlap {
+            EvalOverlap::Image => Self::Image,
+            EvalOverlap::Bev => Self::Bev,
+            EvalOverlap::Volume => Self::Volume,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ViewMode {
     Serve,
@@ -279,6 +397,28 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
         // Slower than a thousandth is a typing error: a ten-second drive would take three hours.
         Ok(factor) if (0.001..=1000.0).contains(&factor) => Ok(Speed::Factor(factor)),
         _ => Err(format!("expected max or a factor between 0.001 and 1000, got {text:?}")),
+    }
+}
+
+fn parse_rate_hz(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        // Slower than one in ten seconds nothing can be tracked; faster than a kilohertz no detector is.
+        Ok(rate) if (0.1..=1000.0).contains(&rate) => Ok(rate),
+        _ => Err(format!("expected 0.1 to 1000 frames a second, got {text:?}")),
+    }
+}
+
+fn parse_range_m(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(metres) if metres > 0.0 && metres.is_finite() => Ok(metres),
+        _ => Err(format!("expected metres above 0, got {text:?}")),
+    }
+}
+
+fn parse_overlap(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(overlap) if overlap > 0.0 && overlap < 1.0 => Ok(overlap),
+        _ => Err(format!("expected an overlap between 0 and 1, got {text:?}")),
     }
 }
 
@@ -327,6 +467,9 @@ mod tests {
             "boxwright verify d --json",
             "boxwright sync --report d --html r.html",
             "boxwright sync --report --from mcap FILE --json",
+            "boxwright eval d truth.xml --protocol kitti --class vehicle --iou .5,.7 --in-view image_02 --json --html r.html",
+            "boxwright track --detections d --calib c --out o",
+            "boxwright eval results label_02 --protocol hota --overlap 3d",
             "boxwright config check f.toml",
             "boxwright health 127.0.0.1:9464 --ready",
         ] {

@@ -43,6 +43,8 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::View(args) => commands::view::execute(&args),
         Command::Verify(args) => commands::verify::execute(&args),
         Command::Sync(args) => commands::sync::execute(&args),
+        Command::Eval(args) => commands::eval::execute(&args),
+        Command::Track(args) => commands::track::execute(&args),
         Command::Topics(args) => commands::topics::execute(&args),
         Command::Broker(args) => commands::broker::execute(&args),
         Command::Health(args) => commands::health::execute(&args),

@@ -9,15 +9,20 @@ mod assign;
 
 mod kalman;
 
+mod seen;
+
+pub mod sequence;
+
 use std::sync::Arc;
 
 use boxwright_model::time::NS_PER_S;
 use boxwright_model::{ClassId, Cuboid, Pose, Taxonomy};
 use serde::Deserialize;
 
-use crate::classify::{IMPOSSIBLE, Kind, anchor};
+use crate::classify::Kind;
 use crate::detect::Candidate;
 pub use kalman::Kalman;
+pub use seen::{Seen, SeenBox};
 
 /// Options of the [`Tracker`].
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -55,20 +60,20 @@ impl Default for TrackConfig {
 
 /// A detection in a sweep of the clip.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Observation {
+pub struct Observation<S = Candidate> {
     /// Number of the sweep within the clip.
     pub sweep: usize,
     /// What was seen.
-    pub candidate: Candidate,
+    pub candidate: S,
 }
 
 /// One track as the tracker knows it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TrackHistory {
+pub struct TrackHistory<S = Candidate> {
     /// Number within the clip, in order of birth.
     pub number: u32,
     /// What was seen, in order of sweeps.
-    pub observations: Vec<Observation>,
+    pub observations: Vec<Observation<S>>,
     /// Position and velocity in the world at `stamp_ns`.
     pub kalman: Kalman,
     /// Time of the state.
@@ -83,17 +88,17 @@ pub struct TrackHistory {
     seen_ns: i64,
 }
 
-/// Tracks of one clip.
+/// Tracks of one clip, of the objects that the geometric stages find or of boxes that somebody else's detector gives.
 #[derive(Clone, Debug)]
-pub struct Tracker {
+pub struct Tracker<S = Candidate> {
     config: TrackConfig,
     taxonomy: Arc<Taxonomy>,
-    live: Vec<TrackHistory>,
-    ended: Vec<TrackHistory>,
+    live: Vec<TrackHistory<S>>,
+    ended: Vec<TrackHistory<S>>,
     next_number: u32,
 }
 
-impl Tracker {
+impl<S: Seen> Tracker<S> {
     /// A tracker without tracks.
     #[must_use]
     pub fn new(config: TrackConfig, taxonomy: Arc<Taxonomy>) -> Self {
@@ -101,32 +106,25 @@ impl Tracker {
     }
 
     /// Takes the detections of sweep number `sweep`, which must rise from call to call.
-    pub fn step(&mut self, sweep: usize, stamp_ns: i64, world_from_ego: &Pose, detections: Vec<Candidate>) {
+    pub fn step(&mut self, sweep: usize, stamp_ns: i64, world_from_ego: &Pose, detections: Vec<S>) {
         for track in &mut self.live {
             track.predict(stamp_ns, &self.taxonomy);
         }
-        let high: Vec<bool> = detections.iter().map(|d| d.score >= self.config.high_score).collect();
-        let mut open: Vec<Option<Candidate>> = detections.into_iter().map(Some).collect();
+        let high: Vec<bool> = detections.iter().map(|d| d.score() >= self.config.high_score).collect();
+        let mut open: Vec<Option<S>> = detections.into_iter().map(Some).collect();
         let mut hit = vec![false; self.live.len()];
         for sure in [true, false] {
             let usable: Vec<usize> = (0..open.len()).filter(|i| high[*i] == sure).collect();
             self.associate(sweep, world_from_ego, &usable, &mut open, &mut hit);
         }
         self.end_unseen(stamp_ns);
-        for candidate in open.into_iter().flatten().filter(|candidate| candidate.score >= self.config.birth_score) {
+        for candidate in open.into_iter().flatten().filter(|candidate| candidate.score() >= self.config.birth_score) {
             self.live.push(TrackHistory::born(self.next_number, sweep, stamp_ns, world_from_ego, candidate, &self.taxonomy));
             self.next_number += 1;
         }
     }
 
-    fn associate(
-        &mut self,
-        sweep: usize,
-        world_from_ego: &Pose,
-        usable: &[usize],
-        open: &mut [Option<Candidate>],
-        hit: &mut [bool],
-    ) {
+    fn associate(&mut self, sweep: usize, world_from_ego: &Pose, usable: &[usize], open: &mut [Option<S>], hit: &mut [bool]) {
         let mut edges = Vec::new();
         for (track_index, track) in self.live.iter().enumerate().filter(|(index, _)| !hit[*index]) {
             for index in usable {
@@ -145,15 +143,15 @@ impl Tracker {
     }
 
     /// Squared distance in standard deviations, plus what speaks against it; `None` outside the gate.
-    fn cost(&self, track: &TrackHistory, candidate: &Candidate, world_from_ego: &Pose) -> Option<f64> {
+    fn cost(&self, track: &TrackHistory<S>, candidate: &S, world_from_ego: &Pose) -> Option<f64> {
         let [px, py] = track.kalman.position_m;
-        let rough = world_xy(world_from_ego, &candidate.ego_from_box);
+        let rough = world_xy(world_from_ego, candidate.ego_from_box());
         // Cheap test first: no completed centre lies farther from another than half a lorry.
         if (rough[0] - px).abs() > 12.0 || (rough[1] - py).abs() > 12.0 {
             return None;
         }
         let kind = Kind::of(self.taxonomy.get(track.class));
-        let other = Kind::of(self.taxonomy.get(candidate.class));
+        let other = Kind::of(self.taxonomy.get(candidate.class()));
         let center = track.measure(candidate, world_from_ego);
         let distance = (center[0] - px).hypot(center[1] - py);
         let sigma = track.kalman.sigma_m();
@@ -162,7 +160,7 @@ impl Tracker {
             return None;
         }
         let stranger = if kind.same_group(other) { 0.0 } else { 3.0 };
-        let height = (candidate.shape.bottom_top_m[1] - track.size_lwh_m[2]).abs();
+        let height = (candidate.height_m() - track.size_lwh_m[2]).abs();
         Some((distance / (0.3 + sigma)).powi(2) + stranger + height)
     }
 
@@ -177,13 +175,13 @@ impl Tracker {
     }
 
     /// The confirmed tracks that are alive.
-    pub fn confirmed(&self) -> impl Iterator<Item = &TrackHistory> {
+    pub fn confirmed(&self) -> impl Iterator<Item = &TrackHistory<S>> {
         self.live.iter().filter(|track| track.confirmed(self.config.confirm_hits))
     }
 
     /// Every track that was ever confirmed, in order of birth, with the hits from before it was.
     #[must_use]
-    pub fn finish(mut self) -> Vec<TrackHistory> {
+    pub fn finish(mut self) -> Vec<TrackHistory<S>> {
         let hits = self.config.confirm_hits;
         self.ended.extend(self.live.drain(..).filter(|track| track.confirmed(hits)));
         self.ended.sort_by_key(|track| track.number);
@@ -191,20 +189,20 @@ impl Tracker {
     }
 }
 
-impl TrackHistory {
-    fn born(number: u32, sweep: usize, stamp_ns: i64, world_from_ego: &Pose, candidate: Candidate, taxonomy: &Taxonomy) -> Self {
-        let kind = Kind::of(taxonomy.get(candidate.class));
-        let world = candidate.ego_from_box.transformed(world_from_ego);
+impl<S: Seen> TrackHistory<S> {
+    fn born(number: u32, sweep: usize, stamp_ns: i64, world_from_ego: &Pose, candidate: S, taxonomy: &Taxonomy) -> Self {
+        let kind = Kind::of(taxonomy.get(candidate.class()));
+        let world = candidate.ego_from_box().transformed(world_from_ego);
         let mut track = Self {
             number,
             observations: Vec::new(),
             kalman: Kalman::at([world.center_m.x, world.center_m.y], kalman::Motion::of(kind)),
             stamp_ns,
-            class: candidate.class,
+            class: candidate.class(),
             yaw_world_rad: world.yaw_rad(),
             kind,
-            size_lwh_m: taxonomy.get(candidate.class).prior_lwh_m,
-            votes: vec![0.0; candidate.votes.len()],
+            size_lwh_m: taxonomy.get(candidate.class()).prior_lwh_m,
+            votes: Vec::new(),
             seen_ns: stamp_ns,
         };
         track.keep(sweep, candidate, taxonomy);
@@ -224,41 +222,27 @@ impl TrackHistory {
     }
 
     /// Where the candidate would stand if it had this track's class and size.
-    fn measure(&self, candidate: &Candidate, world_from_ego: &Pose) -> [f64; 2] {
+    fn measure(&self, candidate: &S, world_from_ego: &Pose) -> [f64; 2] {
         world_xy(world_from_ego, &self.completed(candidate))
     }
 
-    fn completed(&self, candidate: &Candidate) -> Cuboid {
-        match candidate.votes.get(usize::from(self.class.0)) {
-            Some(vote) if vote.logit > IMPOSSIBLE => {
-                candidate.shape.complete(self.size_lwh_m, vote.turned, anchor(self.kind, candidate.lidar_xy))
-            }
-            _ => candidate.ego_from_box,
-        }
+    fn completed(&self, candidate: &S) -> Cuboid {
+        candidate.whole(self.class, self.kind, self.size_lwh_m)
     }
 
-    fn update(&mut self, sweep: usize, world_from_ego: &Pose, candidate: Candidate, taxonomy: &Taxonomy) {
+    fn update(&mut self, sweep: usize, world_from_ego: &Pose, candidate: S, taxonomy: &Taxonomy) {
         let world = self.completed(&candidate).transformed(world_from_ego);
-        // Few points leave the sides uncertain.
-        let sigma_m = 0.15 + 1.0 / f64::from(candidate.shape.num_points.max(1)).sqrt();
-        self.kalman.update([world.center_m.x, world.center_m.y], sigma_m);
+        self.kalman.update([world.center_m.x, world.center_m.y], candidate.sigma_m());
         self.yaw_world_rad = world.yaw_rad();
         self.seen_ns = self.stamp_ns;
         self.keep(sweep, candidate, taxonomy);
     }
 
-    fn keep(&mut self, sweep: usize, candidate: Candidate, taxonomy: &Taxonomy) {
-        for (sum, vote) in self.votes.iter_mut().zip(&candidate.votes) {
-            // Older votes fade, so that a better view can change the class.
-            *sum = 0.9 * *sum + vote.logit;
-        }
-        let best = (0..self.votes.len()).max_by(|a, b| self.votes[*a].total_cmp(&self.votes[*b]).then(b.cmp(a)));
-        self.class = ClassId(best.unwrap_or(0) as u16);
+    fn keep(&mut self, sweep: usize, candidate: S, taxonomy: &Taxonomy) {
+        self.class = candidate.vote(&mut self.votes);
         let class = taxonomy.get(self.class);
         self.kind = Kind::of(class);
-        let seen = candidate.shape.extents_m();
-        let longest = seen[0].max(seen[1]).min(class.max_lwh_m[0]);
-        self.size_lwh_m = [class.prior_lwh_m[0].max(longest), class.prior_lwh_m[1], candidate.shape.bottom_top_m[1].max(0.5)];
+        self.size_lwh_m = candidate.whole_size(class);
         self.observations.push(Observation { sweep, candidate });
     }
 
@@ -266,7 +250,7 @@ impl TrackHistory {
     #[must_use]
     pub fn world_from_box(&self) -> Option<Cuboid> {
         let last = self.observations.last()?;
-        let mut cuboid = last.candidate.ego_from_box;
+        let mut cuboid = *last.candidate.ego_from_box();
         cuboid.size_lwh_m = self.size_lwh_m.into();
         let [x, y] = self.kalman.position_m;
         Some(Cuboid::upright([x, y, 0.0].into(), cuboid.size_lwh_m, self.yaw_world_rad))

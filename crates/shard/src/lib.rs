@@ -47,7 +47,7 @@ pub mod error;
 mod fixtures;
 
 pub use config::WriterConfig;
-pub use dataset::{Dataset, Orphans};
+pub use dataset::{Dataset, MARKER, Orphans};
 pub use error::ShardError;
 pub use location::{DatasetLocation, StoreConfig};
 pub use manifest::{ClipCounts, FileEntry, ManifestEntry, PreviousEntry, SealInfo, SealOutcome, SourceRange};
