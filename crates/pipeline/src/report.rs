@@ -110,6 +110,8 @@ impl Report {
 pub struct Progress {
     /// Messages read.
     pub frames: AtomicU64,
+    /// Bytes of their payloads.
+    pub bytes: AtomicU64,
     /// Sweeps labelled.
     pub sweeps: AtomicU64,
     /// Samples made.

@@ -286,6 +286,7 @@ impl<'a> Run<'a> {
         self.report.frames += 1;
         *self.report.frames_by_kind.entry(record.header.kind.as_str()).or_default() += 1;
         Progress::add(&self.job.progress.frames, 1);
+        Progress::add(&self.job.progress.bytes, record.payload.len() as u64);
         self.job.metrics.frame_read(&record.header, record.payload.len());
         let name = record.header.vehicle.clone();
         self.ensure_vehicle(&name, &record)?;
