@@ -41,10 +41,6 @@ fn main() {
         embedded.as_ref().map_or_else(|| std::env::var("BOXWRIGHT_TEST_BROKERS").unwrap(), EmbeddedBroker::address);
     config.kafka.topic_prefix = format!("ingest-{}", std::process::id());
     config.kafka.session_timeout_ms = 3000;
-    for pair in std::env::var("CLIENT").unwrap_or_default().split_whitespace() {
-        let (k, v) = pair.split_once('=').unwrap();
-        config.kafka.client.insert(k.into(), v.into());
-    }
     topics::create(&config.kafka, &TopicPlan { partitions: 1, replication: 1, ..TopicPlan::for_config(&config.kafka) }).unwrap();
     let (messages, bytes) = produce(&config.kafka);
     println!(

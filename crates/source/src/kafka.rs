@@ -36,6 +36,8 @@ mod client;
 
 mod source;
 
+mod in_place;
+
 mod poll;
 
 mod rebalance;

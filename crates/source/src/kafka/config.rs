@@ -8,6 +8,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use serde::{Deserialize, Deserializer};
 
 use super::group::{self, Assignor, GroupProtocol, TopicLayout};
+use super::in_place::ANSWER_BYTES;
 use crate::error::SourceError;
 use crate::record::topic_name;
 
@@ -28,8 +29,6 @@ const FETCH_WAIT_MS: u32 = 100;
 const DELIVERY_TIMEOUT_MS: u32 = 60_000;
 /// librdkafka's own bounds of `message.max.bytes`.
 const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = 1_000..=1_000_000_000;
-/// librdkafka's default of `fetch.max.bytes`: the most that one answer of a broker holds, unless one message is larger.
-const FETCH_MAX_BYTES: usize = 52_428_800;
 /// The largest answer that is accepted: all that librdkafka can take. Somebody with a larger limit may have written a message of any
 /// size; with a bound of ours the connection would be closed and opened again at that message for ever.
 const RECEIVE_MAX_BYTES: i32 = i32::MAX;
@@ -130,7 +129,7 @@ impl KafkaConfig {
     /// # Errors
     /// When an option is out of range, or one of [`KafkaConfig::client`] would break a promise of the source.
     pub fn consumer_config(&self) -> Result<ClientConfig, SourceError> {
-        let fetch_max_bytes = FETCH_MAX_BYTES.max(self.max_message_bytes);
+        let fetch_max_bytes = ANSWER_BYTES.max(self.max_message_bytes);
         let mut config = self.common_config()?;
         group::set_options(self, &mut config);
         config

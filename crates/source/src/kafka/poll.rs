@@ -16,6 +16,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use super::KafkaConfig;
 use super::client::{explain, failed, fatal_error, is_hopeless};
+use super::in_place::QueuedMessage;
 use super::rebalance::{LaneChange, SourceConsumer, SourceContext};
 use super::siblings::Siblings;
 use super::topics::counts_of;
@@ -36,7 +37,7 @@ const PROBE: Duration = Duration::from_millis(500);
 /// One assigned partition.
 struct Lane {
     partition: PartitionId,
-    queue: PartitionQueue<SourceContext>,
+    queue: Arc<PartitionQueue<SourceContext>>,
     /// The last thing that came was the end of the partition.
     at_end: bool,
     /// Nothing is waiting in the client.
@@ -114,6 +115,7 @@ impl Poller {
                 LaneChange::Add(partition, queue) => {
                     self.lanes.retain(|lane| lane.partition != partition);
                     let last_message = Instant::now();
+                    let queue = Arc::new(queue);
                     self.lanes.push(Lane { partition, queue, at_end: false, is_drained: false, last_message, quiet_told: false });
                 }
                 LaneChange::Remove(partitions) => self.lanes.retain(|lane| !partitions.contains(&lane.partition)),
@@ -162,9 +164,9 @@ impl Poller {
                 // The pipeline may have made room between the two lines above, and would not wake us for it.
                 return moved || self.context.queue.has_room();
             }
-            match lane.queue.poll(Duration::ZERO) {
+            match QueuedMessage::next(&lane.queue) {
                 Some(Ok(message)) => {
-                    self.context.queue.push(event(lane.partition.topic.clone(), &message, self.config.max_message_bytes));
+                    self.context.queue.push(queued_event(lane.partition.topic.clone(), message, self.config.max_message_bytes));
                     (lane.at_end, lane.quiet_told, lane.last_message) = (false, false, Instant::now());
                     self.down_since = None;
                     moved = true;
@@ -245,10 +247,27 @@ impl Poller {
     }
 }
 
+/// The event of a message whose payload may stay where it is.
+fn queued_event(topic: Arc<str>, message: QueuedMessage, limit_bytes: usize) -> SourceEvent {
+    match event_with(topic, message.message(), limit_bytes, Bytes::new) {
+        SourceEvent::Record(record) => SourceEvent::Record(Record { payload: message.into_payload(), ..record }),
+        other => other,
+    }
+}
+
 fn event(topic: Arc<str>, message: &BorrowedMessage<'_>, limit_bytes: usize) -> SourceEvent {
+    event_with(topic, message, limit_bytes, || Bytes::copy_from_slice(message.payload().unwrap_or_default()))
+}
+
+fn event_with(
+    topic: Arc<str>,
+    message: &BorrowedMessage<'_>,
+    limit_bytes: usize,
+    take_payload: impl FnOnce() -> Bytes,
+) -> SourceEvent {
     let position = SourcePosition { topic, partition: message.partition(), offset: message.offset() };
     match headers_of(message) {
-        Some(headers) => event_of(position, message, &headers, limit_bytes),
+        Some(headers) => event_of(position, message, &headers, limit_bytes, take_payload),
         None => {
             let text = "a header's name is not UTF-8: no header can be read".to_owned();
             SourceEvent::Rejected(reject(position, message, &[], reason::BAD_HEADER, text))
@@ -270,7 +289,13 @@ pub(crate) fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> Option<HeaderR
     catch_unwind(AssertUnwindSafe(read)).ok()
 }
 
-fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &HeaderRefs<'_>, limit_bytes: usize) -> SourceEvent {
+fn event_of(
+    position: SourcePosition,
+    message: &BorrowedMessage<'_>,
+    headers: &HeaderRefs<'_>,
+    limit_bytes: usize,
+    take_payload: impl FnOnce() -> Bytes,
+) -> SourceEvent {
     // Of headers with the same name the last one counts, as in Java's `lastHeader`.
     let by_name: BTreeMap<&str, &[u8]> = headers.iter().copied().collect();
     let payload = message.payload().unwrap_or_default();
@@ -288,7 +313,7 @@ fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &H
             let stored_ns = message.timestamp().to_millis().and_then(|ms| ms.checked_mul(NS_PER_MS)).filter(|ns| *ns > 0);
             header.arrival_ns = header.arrival_ns.or(stored_ns);
             let trace_parent = trace_parent(&by_name);
-            SourceEvent::Record(Record { header, schema, encoding, payload: Bytes::copy_from_slice(payload), trace_parent })
+            SourceEvent::Record(Record { header, schema, encoding, payload: take_payload(), trace_parent })
         }
         Err((code, text)) => refused(code, text),
     }
