@@ -23,8 +23,8 @@ use boxwright_shard::{ClipKey, ClipWriter, Dataset, LidarRow, WriterConfig};
 use boxwright_source::recording::RecordingSource;
 use boxwright_source::synthetic::{SyntheticConfig, SyntheticDrive};
 use boxwright_source::{OutgoingMessage, Recording, RecordingError};
-use boxwright_timesync::approximate::{ApproximateConfig, ApproximateTime, Stamped};
-use boxwright_timesync::{Arrival, MotionConfig, OrderConfig, PoseTrack, VehicleOrder, deskew};
+use boxwright_timesync::approximate::{ApproximateConfig, ApproximateTime};
+use boxwright_timesync::{Arrival, MotionConfig, OrderConfig, Policy, PoseTrack, Stamped, VehicleOrder, deskew};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// Where the bench sweep's lidar sits (metres above the road).
