@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boxwright_benches::{sweep, taxonomy};
+use boxwright_label::carry::Carried;
 use boxwright_label::clean::{CleanConfig, clean};
 use boxwright_label::cluster::{ClusterConfig, cluster};
-use boxwright_label::detect::{DetectConfig, PointTimes, detect};
+use boxwright_label::detect::{DetectConfig, detect};
 use boxwright_label::fit::{FitConfig, fit_box};
 use boxwright_label::ground::{GroundConfig, segment};
+use boxwright_label::moments::Moments;
 use boxwright_label::track::{TrackConfig, Tracker};
 use boxwright_label::{ClipLabeler, LabelConfig, SweepInput};
 use boxwright_model::{ClipId, PointCloud, Pose, SensorKind, StampedPose};
@@ -21,8 +23,8 @@ use boxwright_shard::{ClipKey, ClipWriter, Dataset, LidarRow, WriterConfig};
 use boxwright_source::recording::RecordingSource;
 use boxwright_source::synthetic::{SyntheticConfig, SyntheticDrive};
 use boxwright_source::{OutgoingMessage, Recording, RecordingError};
-use boxwright_timesync::approximate::{ApproximateConfig, ApproximateTime, Stamped};
-use boxwright_timesync::{Arrival, MotionConfig, OrderConfig, PoseTrack, VehicleOrder, deskew};
+use boxwright_timesync::approximate::{ApproximateConfig, ApproximateTime};
+use boxwright_timesync::{Arrival, MotionConfig, OrderConfig, Policy, PoseTrack, Stamped, VehicleOrder, deskew};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// Where the bench sweep's lidar sits (metres above the road).
@@ -93,9 +95,10 @@ fn label(c: &mut Criterion) {
     let band_m = ground_config.band_m;
     let clusters = cluster(&cleaned.xyz, &ground.height_above_m, band_m, ORIGIN, &cluster_config);
     let lidar_xy = [ORIGIN[0], ORIGIN[1]];
-    let times = PointTimes { mean_ns: 0, range_ns: [0; 2] };
+    let carried = Carried::default();
+    let moments = Moments { stamp_ns: 0, offset_ns: points.time_offset_ns.as_deref(), source: &cleaned.source, carried: &carried };
     let detect_config = DetectConfig::default();
-    let found = || detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, |_| times, &taxonomy, &detect_config);
+    let found = || detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, &moments, &taxonomy, &detect_config);
     let mut group = c.benchmark_group("label");
     group.throughput(Throughput::Elements(points.len() as u64));
     group.bench_function("clean", |b| b.iter(|| black_box(clean(&points, ORIGIN, &CleanConfig::default()))));

@@ -1,5 +1,5 @@
 //! `cargo bench --bench ingest`: how fast `run` takes messages in with its stages switched off, beside librdkafka's plain consumer on the
-//! same broker, with the same options and data, in one run and by turns.
+//! same broker and data, in one run and by turns.
 //!
 //! The broker is the one named by `BOXWRIGHT_TEST_BROKERS` (`bash tests/kafka run cargo bench --bench ingest`), or else the embedded one.
 //! Both sides are timed over the last two thirds of the bytes: joining a group does not count, nor that `run` waits a second
@@ -91,9 +91,11 @@ fn produce(config: &KafkaConfig) -> (u64, u64) {
     (count, bytes)
 }
 
-/// librdkafka as it is: poll, look at the payload's length, go on.
+/// librdkafka as it is: poll, look at the payload's length, go on. What is fetched at once and ahead is its own default.
 fn consume(config: &KafkaConfig, bytes: u64) -> Duration {
-    let consumer: BaseConsumer = config.consumer_config().unwrap().create().unwrap();
+    let mut options = config.consumer_config().unwrap();
+    options.set("fetch.max.bytes", "52428800").set("queued.max.messages.kbytes", "65536").set("fetch.queue.backoff.ms", "1000");
+    let consumer: BaseConsumer = options.create().unwrap();
     let topics = config.topics();
     consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     let (mut count, mut first) = (0, None);
@@ -134,14 +136,4 @@ fn ingest(config: &Config, group_id: String, bytes: u64) -> Duration {
     let job = RunJob { progress, stop, ..RunJob::new(Arc::new(config), taxonomy(), None) };
     run(&mut source, job).unwrap();
     watch.join().unwrap()
-}
-
-trait PayloadLength {
-    fn payload_len(&self) -> usize;
-}
-
-impl<M: Message> PayloadLength for M {
-    fn payload_len(&self) -> usize {
-        self.payload().map_or(0, <[u8]>::len)
-    }
 }

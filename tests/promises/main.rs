@@ -27,6 +27,10 @@ mod a_trace_follows_each_clip;
 
 mod a_browser_shows_the_labels;
 
+mod standing_things_stand_still;
+
+mod cameras_sit_where_they_are_said_to;
+
 mod labels_are_measured_as_others_measure;
 
 mod support;

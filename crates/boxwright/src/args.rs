@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// See how well sensors keep time: residuals, what is missing, clocks that drift or jump
     Sync(SyncArgs),
+    /// See whether cameras sit where they are said to: lidar edges against image edges
+    Calib(CalibArgs),
     /// Measure labels against truth
     Eval(EvalArgs),
     /// Track the boxes of your own detector
@@ -180,6 +182,37 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// End with one JSON object on stdout instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibArgs {
+    #[command(subcommand)]
+    pub(crate) action: CalibAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CalibAction {
+    /// Flag extrinsics of cameras that are off by more than half a degree, or given the wrong way round (exit code 1 where one is)
+    Check(CalibCheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibCheckArgs {
+    /// The dataset: a folder or a URL
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    pub(crate) dataset: Option<String>,
+    /// A recording instead: kitti-raw DIR or mcap FILE. It is read as `run` reads it
+    #[arg(long, num_args = 2, value_names = ["FORMAT", "PATH"])]
+    pub(crate) from: Option<Vec<String>>,
+    /// Configuration laid over the defaults (for its [sync.timing] and [store])
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Write some images of every camera there as PNG, with the points of the lidar coloured by depth
+    #[arg(long, value_name = "DIR")]
+    pub(crate) overlay: Option<PathBuf>,
+    /// End with one JSON object on stdout instead of a table
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -467,6 +500,8 @@ mod tests {
             "boxwright verify d --json",
             "boxwright sync --report d --html r.html",
             "boxwright sync --report --from mcap FILE --json",
+            "boxwright calib check d --overlay o --json",
+            "boxwright calib check --from kitti-raw DIR",
             "boxwright eval d truth.xml --protocol kitti --class vehicle --iou .5,.7 --in-view image_02 --json --html r.html",
             "boxwright track --detections d --calib c --out o",
             "boxwright eval results label_02 --protocol hota --overlap 3d",

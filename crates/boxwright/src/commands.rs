@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
-use boxwright_pipeline::Config;
-use boxwright_shard::{DatasetLocation, StoreConfig};
+use anyhow::{Context, bail};
+use boxwright_pipeline::{Config, Metrics, Progress, RunJob, StopSignal};
+use boxwright_shard::{Dataset, DatasetLocation, StoreConfig};
 use boxwright_source::Recording;
-use boxwright_source::recording::{KittiRaw, McapFile};
+use boxwright_source::recording::{KittiRaw, McapFile, RecordingSource};
 
 use crate::args::RecordingFormat;
+use crate::ui;
 
 pub(crate) mod demo;
 
@@ -20,6 +21,8 @@ pub(crate) mod replay;
 pub(crate) mod verify;
 
 pub(crate) mod sync;
+
+pub(crate) mod calib;
 
 pub(crate) mod view;
 
@@ -69,6 +72,33 @@ pub(crate) fn open_recording(format: RecordingFormat, path: &Path, vehicle: Opti
         RecordingFormat::KittiRaw => Box::new(KittiRaw::open(path, vehicle)?),
         RecordingFormat::Mcap => Box::new(McapFile::open(path, vehicle)?),
     })
+}
+
+/// A recording goes the way that it goes with `run`, into a dataset that is gone with the folder: what is reported is what would be stored.
+pub(crate) fn into_temporary_dataset(config: Config, format: &str, path: &str) -> anyhow::Result<(tempfile::TempDir, Dataset)> {
+    let config = Arc::new(config);
+    let taxonomy = Arc::new(config.load_taxonomy()?);
+    let recording = open_recording(parse_format(format)?, path.as_ref(), None)?;
+    let mut source = RecordingSource::new(recording, &config.kafka.topic_prefix);
+    let folder = tempfile::tempdir().context("cannot make a folder for temporary files")?;
+    let dataset = Dataset::open_or_create(folder.path(), config.grid())?;
+    let progress = Arc::new(Progress::default());
+    let job = RunJob {
+        config,
+        taxonomy,
+        dataset: Some(dataset.clone()),
+        view: None,
+        progress: progress.clone(),
+        metrics: Arc::new(Metrics::default()),
+        stop: Arc::new(StopSignal::default()),
+        stop_when_idle: None,
+        more_to_come: Arc::default(),
+    };
+    let display = ui::ProgressDisplay::start(progress, source.recording().total_messages_hint());
+    let ended = boxwright_pipeline::run(&mut source, job);
+    drop(display);
+    ended?;
+    Ok((folder, dataset))
 }
 
 /// `--from FORMAT PATH`.

@@ -20,6 +20,8 @@ pub(crate) enum Outcome {
     Done,
     /// Done, but some input did not become labels.
     DataLost,
+    /// Done, and what was checked is not as it should be.
+    Flagged,
 }
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::DataLost) => ExitCode::from(3),
+        Ok(Outcome::Flagged) => ExitCode::FAILURE,
         Err(error) => {
             ui::print_error(&error);
             ExitCode::FAILURE
@@ -43,6 +46,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::View(args) => commands::view::execute(&args),
         Command::Verify(args) => commands::verify::execute(&args),
         Command::Sync(args) => commands::sync::execute(&args),
+        Command::Calib(args) => commands::calib::execute(&args),
         Command::Eval(args) => commands::eval::execute(&args),
         Command::Track(args) => commands::track::execute(&args),
         Command::Topics(args) => commands::topics::execute(&args),

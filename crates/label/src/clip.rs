@@ -34,12 +34,14 @@ use boxwright_model::{Box3, ClipId, Finding, LabelSource, PointCloud, Pose, Taxo
 use nalgebra::Vector3;
 use serde::Deserialize;
 
+use crate::carry::carry;
 use crate::clean::{CleanCounts, clean};
 use crate::cluster::cluster;
 use crate::config::LabelConfig;
-use crate::detect::{PointTimes, detect};
+use crate::detect::detect;
 use crate::findings;
 use crate::ground::segment;
+use crate::moments::Moments;
 use crate::track::{TrackHistory, Tracker};
 pub use placed::{Placed, Placement};
 
@@ -145,18 +147,22 @@ impl ClipLabeler {
         Self { config: config.clone(), taxonomy, clip, tracker, sweeps: Vec::new() }
     }
 
-    /// Takes the next sweep: clean, ground, cluster, detect, track.
+    /// Takes the next sweep: clean, ground, carry, cluster, detect, track.
     pub fn sweep(&mut self, input: &SweepInput<'_>) -> SweepLabels {
         let origin = input.lidar_origin_ego_m.map(|v| if v.is_finite() { v.clamp(-1e4, 1e4) } else { 0.0 });
-        let cleaned = clean(input.points, origin, &self.config.clean);
+        let mut cleaned = clean(input.points, origin, &self.config.clean);
         let ground = segment(&cleaned.xyz, origin, &self.config.ground);
-        let clusters = cluster(&cleaned.xyz, &ground.height_above_m, self.config.ground.band_m, origin, &self.config.cluster);
-        let times_of = |members: &[u32]| point_times(input, &cleaned.source, members);
+        let world_from_ego = input.world_from_ego.filter(is_finite).unwrap_or_else(Pose::identity);
+        let offset_ns = input.points.time_offset_ns.as_deref();
+        let after_ns = |point: u32| offset_ns?.get(*cleaned.source.get(point as usize)? as usize).copied();
+        let (band_m, movers) = (self.config.ground.band_m, self.tracker.movers(input.stamp_ns, &world_from_ego));
+        let carried = carry(&mut cleaned.xyz, &ground.height_above_m, band_m, after_ns, &movers);
+        let clusters = cluster(&cleaned.xyz, &ground.height_above_m, band_m, origin, &self.config.cluster);
+        let moments = Moments { stamp_ns: input.stamp_ns, offset_ns, source: &cleaned.source, carried: &carried };
         let lidar_xy = [origin[0], origin[1]];
         let found =
-            detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, times_of, &self.taxonomy, &self.config.detect);
+            detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, &moments, &self.taxonomy, &self.config.detect);
         let detections = found.len();
-        let world_from_ego = input.world_from_ego.filter(is_finite).unwrap_or_else(Pose::identity);
         self.tracker.step(self.sweeps.len(), input.stamp_ns, &world_from_ego, found);
         self.sweeps.push(SweepInfo { sample_id: input.sample_id.clone(), stamp_ns: input.stamp_ns, world_from_ego });
         SweepLabels { boxes: self.live_boxes(), detections, ground_points: ground.ground_points, cleaned: cleaned.counts }
@@ -171,19 +177,22 @@ impl ClipLabeler {
     fn live_box(&self, track: &TrackHistory, sweep: &SweepInfo, newest: usize) -> Option<Box3> {
         let last = &track.observations.last()?.candidate;
         let predicted = track.last_sweep() != Some(newest);
-        let mut world_from_box = track.world_from_box()?;
+        let stamp_ns = if predicted { sweep.stamp_ns } else { last.stamp_ns };
+        // The filter's state holds at the time of its last hit.
+        let mut world_from_box = track.world_from_box(sweep.stamp_ns);
         // The tracker works in the plane: the height is that of the last hit, carried by the vehicle's own pose.
         let floor = sweep.world_from_ego
             * nalgebra::Point3::new(last.ego_from_box.center_m.x, last.ego_from_box.center_m.y, last.shape.floor_m);
         world_from_box.center_m =
             Vector3::new(world_from_box.center_m.x, world_from_box.center_m.y, floor.z + world_from_box.size_lwh_m.z / 2.0);
+        let seen = track.world_from_box(stamp_ns).center_m;
+        let measured_world_center_m = Vector3::new(seen.x, seen.y, world_from_box.center_m.z);
         Some(Box3 {
             sample_id: sweep.sample_id.clone(),
             sample_stamp_ns: sweep.stamp_ns,
-            stamp_ns: if predicted { sweep.stamp_ns } else { last.stamp_ns },
+            stamp_ns,
             points_ns: if predicted { [sweep.stamp_ns; 2] } else { last.points_ns },
-            // The filter's state holds at the time of the sample.
-            measured_world_center_m: world_from_box.center_m,
+            measured_world_center_m,
             track_id: TrackId { clip: self.clip, number: track.number },
             class: track.class,
             score: last.score,
@@ -224,19 +233,6 @@ fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config
     let placements =
         if motion.is_static { still::place(&path, &verdict, taxonomy)? } else { moving::place(&path, &verdict, taxonomy, config)? };
     evidence::accept(path, motion, verdict, placements, taxonomy, config.min_score)
-}
-
-fn point_times(input: &SweepInput<'_>, source: &[u32], members: &[u32]) -> PointTimes {
-    let at = |offset: i64| input.stamp_ns.saturating_add(offset);
-    let unknown = PointTimes { mean_ns: input.stamp_ns, range_ns: [input.stamp_ns; 2] };
-    let Some(offsets) = &input.points.time_offset_ns else { return unknown };
-    let known = members.iter().filter_map(|member| offsets.get(*source.get(*member as usize)? as usize)).map(|ns| i64::from(*ns));
-    let (mut sum, mut count, mut range) = (0, 0, [i64::MAX, i64::MIN]);
-    for offset in known {
-        (sum, count) = (sum + offset, count + 1);
-        range = [range[0].min(offset), range[1].max(offset)];
-    }
-    if count == 0 { unknown } else { PointTimes { mean_ns: at(sum / count), range_ns: range.map(at) } }
 }
 
 fn is_finite(pose: &Pose) -> bool {

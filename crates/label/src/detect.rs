@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::classify::{Kind, View, Vote, anchor, probability, votes, whole_size};
 use crate::cluster::Clusters;
 use crate::fit::{FitConfig, Shape, fit_box};
+use crate::moments::{Moments, PointMoment};
 
 /// Options of [`detect`].
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -46,15 +47,10 @@ pub struct Candidate {
     pub stamp_ns: i64,
     /// Times of the first and the last of them.
     pub points_ns: [i64; 2],
-}
-
-/// When the points of a group were measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PointTimes {
-    /// Mean.
-    pub mean_ns: i64,
-    /// First and last.
-    pub range_ns: [i64; 2],
+    /// When its middle was where it is seen, relative to the sample's stamp.
+    pub holds_after_ns: i64,
+    /// The moment of each point of the shape's outline.
+    pub outline_moments: Vec<PointMoment>,
 }
 
 impl Candidate {
@@ -78,14 +74,14 @@ impl Candidate {
     }
 }
 
-/// Fits and classifies every group. `height_above_m` has one height a point; `times_of` gives the times of a group's members.
+/// Fits and classifies every group. `height_above_m` has one height a point.
 #[must_use]
 pub fn detect(
     points: &[[f32; 3]],
     clusters: &Clusters,
     height_above_m: &[f32],
     lidar_xy: [f64; 2],
-    times_of: impl Fn(&[u32]) -> PointTimes,
+    moments: &Moments<'_>,
     taxonomy: &Arc<Taxonomy>,
     config: &DetectConfig,
 ) -> Vec<Candidate> {
@@ -104,7 +100,8 @@ pub fn detect(
         let kind = Kind::of(taxonomy.get(best.class));
         let ego_from_box = shape.complete(size, best.turned, anchor(kind, lidar_xy));
         if ego_from_box.is_valid() {
-            let times = times_of(&group.members);
+            let times = moments.of_group(&group.members);
+            let outline_moments = shape.outline_points.iter().map(|point| moments.of_point(*point)).collect();
             found.push(Candidate {
                 votes,
                 class: best.class,
@@ -113,6 +110,8 @@ pub fn detect(
                 lidar_xy,
                 stamp_ns: times.mean_ns,
                 points_ns: times.range_ns,
+                holds_after_ns: times.holds_after_ns,
+                outline_moments,
                 shape,
             });
         }

@@ -50,6 +50,8 @@ pub struct Shape {
     pub num_points: u32,
     /// At most [`OUTLINE_POINTS`] of its points seen from above: those that face the lidar and the outermost ones.
     pub outline: Vec<[f64; 2]>,
+    /// Which of the sweep's points these are.
+    pub outline_points: Vec<u32>,
 }
 
 /// Fits the rectangle of the points that `members` picks. `height_above_m` has the height of each point above the ground; `lidar_xy` is
@@ -62,7 +64,8 @@ pub fn fit_box(
     lidar_xy: [f64; 2],
     config: &FitConfig,
 ) -> Option<Shape> {
-    let picked: Vec<[f32; 3]> = members.iter().filter_map(|member| points.get(*member as usize).copied()).collect();
+    let members: Vec<u32> = members.iter().copied().filter(|member| (*member as usize) < points.len()).collect();
+    let picked: Vec<[f32; 3]> = members.iter().map(|member| points[*member as usize]).collect();
     if picked.len() < 3 {
         return None;
     }
@@ -78,7 +81,7 @@ pub fn fit_box(
     // The ground below the object: what its points have in common is their height less their height above the ground.
     let floor = picked
         .iter()
-        .zip(members)
+        .zip(&members)
         .map(|(p, m)| f64::from(p[2] - height_above_m.get(*m as usize).copied().unwrap_or(p[2])))
         .sum::<f64>()
         / picked.len() as f64;
@@ -86,7 +89,9 @@ pub fn fit_box(
         return None;
     }
     let mut seen_from_above: Vec<[f64; 2]> = picked.iter().map(|p| [f64::from(p[0]), f64::from(p[1])]).collect();
-    let outline = outline(&seen_from_above, lidar_xy);
+    let kept = outline(&seen_from_above, lidar_xy);
+    let outline: Vec<[f64; 2]> = kept.iter().map(|index| seen_from_above[*index]).collect();
+    let outline_points = kept.into_iter().map(|index| members[index]).collect();
     let (yaw_rad, residual_m) = best_yaw(&outline, config.edge_m);
     let span_m = trimmed_spans(&mut seen_from_above, yaw_rad);
     Some(Shape {
@@ -97,6 +102,7 @@ pub fn fit_box(
         residual_m,
         num_points: picked.len() as u32,
         outline,
+        outline_points,
     })
 }
 

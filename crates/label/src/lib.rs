@@ -1,7 +1,7 @@
 //! From points to boxes, tracks and findings: the geometric auto-labeller.
 //!
 //! ```text
-//! per sweep, causal:   clean → ground → cluster → fit → classify → track
+//! per sweep, causal:   clean → ground → carry → cluster → fit → classify → track
 //! when the clip ends:  clip::finish → findings
 //! ```
 //!
@@ -15,11 +15,15 @@ pub mod clean;
 
 pub mod ground;
 
+pub mod carry;
+
 pub mod cluster;
 
 pub mod fit;
 
 pub mod classify;
+
+pub mod moments;
 
 pub mod detect;
 

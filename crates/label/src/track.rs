@@ -3,11 +3,14 @@
 //! Constant-velocity Kalman filters, a gate, and a global assignment in two stages: sure detections first, then unsure ones for tracks that
 //! are left (the two stages of `SimpleTrack`, Pang et al., 2021). A track is born tentative, confirmed after a number of hits, and coasts
 //! unseen for a while (`ImmortalTracker`, Wang et al., 2021). Where an object would stand is measured from the sides that face the
-//! lidar, with the size of the track's class, so that a change of view is no motion.
+//! lidar, with the size of the track's class, so that a change of view is no motion. What was seen before or after the stamp of its sweep is
+//! compared with where the track was at that moment.
 
 mod assign;
 
 mod kalman;
+
+mod newborn;
 
 mod seen;
 
@@ -19,6 +22,7 @@ use boxwright_model::time::NS_PER_S;
 use boxwright_model::{ClassId, Cuboid, Pose, Taxonomy};
 use serde::Deserialize;
 
+use crate::carry::Mover;
 use crate::classify::Kind;
 use crate::detect::Candidate;
 pub use kalman::Kalman;
@@ -38,7 +42,8 @@ pub struct TrackConfig {
     pub max_coast_s: f64,
     /// A tentative track that is unseen for longer ends (seconds).
     pub tentative_coast_s: f64,
-    /// Farthest that a vehicle may be from where it was expected (metres).
+    /// Farthest that a vehicle may be from where it was expected (metres). Where a vehicle that was seen once is expected is not known: see
+    /// [`newborn`].
     pub vehicle_gate_m: f64,
     /// Farthest that a person or cyclist may be from where it was expected (metres).
     pub person_gate_m: f64,
@@ -57,6 +62,15 @@ impl Default for TrackConfig {
         }
     }
 }
+
+/// Vehicles slower than this are no movers: within a sweep of 100 ms they move by less than their sides are known (m/s).
+const MOVER_MPS: f64 = 3.0;
+
+/// No completed centre of a part lies farther from another, plus the gate (metres).
+const HALF_A_LORRY_M: f64 = 12.0;
+
+/// Longest time over which a state is predicted at once (seconds): beyond, nothing is known of where a thing is.
+const LONGEST_STEP_S: f64 = 5.0;
 
 /// A detection in a sweep of the clip.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +99,10 @@ pub struct TrackHistory<S = Candidate> {
     kind: Kind,
     size_lwh_m: [f64; 3],
     votes: Vec<f64>,
+    /// Stamp of the sweep of the last hit.
     seen_ns: i64,
+    /// When that hit was measured.
+    measured_ns: i64,
 }
 
 /// Tracks of one clip, of the objects that the geometric stages find or of boxes that somebody else's detector gives.
@@ -115,8 +132,9 @@ impl<S: Seen> Tracker<S> {
         let mut hit = vec![false; self.live.len()];
         for sure in [true, false] {
             let usable: Vec<usize> = (0..open.len()).filter(|i| high[*i] == sure).collect();
-            self.associate(sweep, world_from_ego, &usable, &mut open, &mut hit);
+            self.associate(sweep, stamp_ns, world_from_ego, &usable, &mut open, &mut hit);
         }
+        self.join_newborn(sweep, stamp_ns, world_from_ego, &mut open, &hit);
         self.end_unseen(stamp_ns);
         for candidate in open.into_iter().flatten().filter(|candidate| candidate.score() >= self.config.birth_score) {
             self.live.push(TrackHistory::born(self.next_number, sweep, stamp_ns, world_from_ego, candidate, &self.taxonomy));
@@ -124,7 +142,15 @@ impl<S: Seen> Tracker<S> {
         }
     }
 
-    fn associate(&mut self, sweep: usize, world_from_ego: &Pose, usable: &[usize], open: &mut [Option<S>], hit: &mut [bool]) {
+    fn associate(
+        &mut self,
+        sweep: usize,
+        stamp_ns: i64,
+        world_from_ego: &Pose,
+        usable: &[usize],
+        open: &mut [Option<S>],
+        hit: &mut [bool],
+    ) {
         let mut edges = Vec::new();
         for (track_index, track) in self.live.iter().enumerate().filter(|(index, _)| !hit[*index]) {
             for index in usable {
@@ -137,7 +163,7 @@ impl<S: Seen> Tracker<S> {
         for (track_index, index) in assign::assign(&edges) {
             if let Some(candidate) = open[index].take() {
                 hit[track_index] = true;
-                self.live[track_index].update(sweep, world_from_ego, candidate, &self.taxonomy);
+                self.live[track_index].update(sweep, stamp_ns, world_from_ego, candidate, &self.taxonomy);
             }
         }
     }
@@ -146,15 +172,17 @@ impl<S: Seen> Tracker<S> {
     fn cost(&self, track: &TrackHistory<S>, candidate: &S, world_from_ego: &Pose) -> Option<f64> {
         let [px, py] = track.kalman.position_m;
         let rough = world_xy(world_from_ego, candidate.ego_from_box());
-        // Cheap test first: no completed centre lies farther from another than half a lorry.
-        if (rough[0] - px).abs() > 12.0 || (rough[1] - py).abs() > 12.0 {
+        // Cheap test first.
+        if (rough[0] - px).abs() > HALF_A_LORRY_M || (rough[1] - py).abs() > HALF_A_LORRY_M {
             return None;
         }
         let kind = Kind::of(self.taxonomy.get(track.class));
         let other = Kind::of(self.taxonomy.get(candidate.class()));
         let center = track.measure(candidate, world_from_ego);
+        let expected = track.kalman_after(candidate.after_ns(), kind);
+        let [px, py] = expected.position_m;
         let distance = (center[0] - px).hypot(center[1] - py);
-        let sigma = track.kalman.sigma_m();
+        let sigma = expected.sigma_m();
         let limit = if kind == Kind::Vehicle { self.config.vehicle_gate_m } else { self.config.person_gate_m };
         if distance > limit.min(0.6 + 3.0 * sigma) {
             return None;
@@ -172,6 +200,26 @@ impl<S: Seen> Tracker<S> {
         });
         self.live = kept;
         self.ended.extend(ended.into_iter().filter(|track| track.confirmed(config.confirm_hits)));
+    }
+
+    /// The confirmed vehicles that move, as they are expected at a time: their points may be carried there.
+    #[must_use]
+    pub fn movers(&self, stamp_ns: i64, world_from_ego: &Pose) -> Vec<Mover> {
+        let ego_from_world = world_from_ego.inverse();
+        let quick = |kalman: &Kalman| kalman.speed_mps() >= MOVER_MPS;
+        self.confirmed()
+            .filter(|track| track.kind == Kind::Vehicle && quick(&track.kalman))
+            .map(|track| {
+                let kalman = track.kalman_after(stamp_ns.saturating_sub(track.stamp_ns), track.kind);
+                let [vx, vy] = kalman.velocity_mps;
+                let velocity = ego_from_world.rotation * nalgebra::Vector3::new(vx, vy, 0.0);
+                let [x, y] = kalman.position_m;
+                // Flat about the vehicle: a track knows no height.
+                let z = world_from_ego.translation.z;
+                let world_from_box = Cuboid::upright([x, y, z].into(), track.size_lwh_m.into(), track.yaw_world_rad);
+                Mover { ego_from_box: world_from_box.transformed(&ego_from_world), velocity_mps: [velocity.x, velocity.y] }
+            })
+            .collect()
     }
 
     /// The confirmed tracks that are alive.
@@ -197,13 +245,14 @@ impl<S: Seen> TrackHistory<S> {
             number,
             observations: Vec::new(),
             kalman: Kalman::at([world.center_m.x, world.center_m.y], kalman::Motion::of(kind)),
-            stamp_ns,
+            stamp_ns: stamp_ns.saturating_add(candidate.after_ns()),
             class: candidate.class(),
             yaw_world_rad: world.yaw_rad(),
             kind,
             size_lwh_m: taxonomy.get(candidate.class()).prior_lwh_m,
             votes: Vec::new(),
             seen_ns: stamp_ns,
+            measured_ns: stamp_ns.saturating_add(candidate.after_ns()),
         };
         track.keep(sweep, candidate, taxonomy);
         track
@@ -216,9 +265,17 @@ impl<S: Seen> TrackHistory<S> {
     }
 
     fn predict(&mut self, stamp_ns: i64, taxonomy: &Taxonomy) {
-        let seconds = ((stamp_ns - self.stamp_ns) as f64 / NS_PER_S as f64).clamp(0.0, 5.0);
-        self.kalman.predict(seconds, kalman::Motion::of(Kind::of(taxonomy.get(self.class))));
+        let kind = Kind::of(taxonomy.get(self.class));
+        self.kalman = self.kalman_after(stamp_ns.saturating_sub(self.stamp_ns), kind);
         self.stamp_ns = stamp_ns;
+    }
+
+    /// The state some time after that of [`Self::kalman`], or before.
+    fn kalman_after(&self, after_ns: i64, kind: Kind) -> Kalman {
+        let mut kalman = self.kalman;
+        let seconds = (after_ns as f64 / NS_PER_S as f64).clamp(-LONGEST_STEP_S, LONGEST_STEP_S);
+        kalman.predict(seconds, kalman::Motion::of(kind));
+        kalman
     }
 
     /// Where the candidate would stand if it had this track's class and size.
@@ -230,11 +287,14 @@ impl<S: Seen> TrackHistory<S> {
         candidate.whole(self.class, self.kind, self.size_lwh_m)
     }
 
-    fn update(&mut self, sweep: usize, world_from_ego: &Pose, candidate: S, taxonomy: &Taxonomy) {
+    /// Takes a hit; the state is then that of the moment at which it was measured.
+    fn update(&mut self, sweep: usize, stamp_ns: i64, world_from_ego: &Pose, candidate: S, taxonomy: &Taxonomy) {
         let world = self.completed(&candidate).transformed(world_from_ego);
+        let measured_ns = stamp_ns.saturating_add(candidate.after_ns());
+        self.predict(measured_ns, taxonomy);
         self.kalman.update([world.center_m.x, world.center_m.y], candidate.sigma_m());
         self.yaw_world_rad = world.yaw_rad();
-        self.seen_ns = self.stamp_ns;
+        (self.seen_ns, self.measured_ns) = (stamp_ns, measured_ns);
         self.keep(sweep, candidate, taxonomy);
     }
 
@@ -246,14 +306,11 @@ impl<S: Seen> TrackHistory<S> {
         self.observations.push(Observation { sweep, candidate });
     }
 
-    /// The whole object at the time of the state, world frame.
+    /// The whole object at a time near that of the state, world frame.
     #[must_use]
-    pub fn world_from_box(&self) -> Option<Cuboid> {
-        let last = self.observations.last()?;
-        let mut cuboid = *last.candidate.ego_from_box();
-        cuboid.size_lwh_m = self.size_lwh_m.into();
-        let [x, y] = self.kalman.position_m;
-        Some(Cuboid::upright([x, y, 0.0].into(), cuboid.size_lwh_m, self.yaw_world_rad))
+    pub fn world_from_box(&self, stamp_ns: i64) -> Cuboid {
+        let [x, y] = self.kalman_after(stamp_ns.saturating_sub(self.stamp_ns), self.kind).position_m;
+        Cuboid::upright([x, y, 0.0].into(), self.size_lwh_m.into(), self.yaw_world_rad)
     }
 
     /// Number of the sweep of the last hit.

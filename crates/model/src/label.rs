@@ -74,8 +74,8 @@ pub struct Box3 {
     pub stamp_ns: i64,
     /// Times of the first and the last of its points; both `stamp_ns` where points bear no times or there are none.
     pub points_ns: [i64; 2],
-    /// Where its centre was measured, in the world frame, at the middle of `points_ns`. `world_from_box` is this moved by the velocity to
-    /// `sample_stamp_ns`.
+    /// Where its centre was at `stamp_ns`, in the world frame, each of its points put where it would have been then. `world_from_box` is this
+    /// moved by the velocity to `sample_stamp_ns`.
     pub measured_world_center_m: Vector3<f64>,
     /// Track that the box belongs to.
     pub track_id: TrackId,

@@ -280,7 +280,8 @@ impl ClipBuilder {
 
     fn store_sweep(&mut self, sweep: PendingSweep, out: &mut Vec<ClipOutput>) {
         let PendingSweep { token, header, common_ns, mut points, lidar_origin_ego_m } = sweep;
-        let deskewed = deskew(&mut points, common_ns, &self.poses);
+        let is_done = self.timing.get(&*header.sensor).is_some_and(|timing| timing.deskewed);
+        let deskewed = is_done || deskew(&mut points, common_ns, &self.poses);
         let points = Arc::new(points);
         let stamp_ns = header.stamp_ns;
         self.ready.insert(token, ReadySweep { stamp_ns, common_ns, points: points.clone(), lidar_origin_ego_m });

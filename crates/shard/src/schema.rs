@@ -123,7 +123,7 @@ pub(crate) const POSE_COLUMNS: [&str; 7] = ["tx_m", "ty_m", "tz_m", "qx", "qy", 
 /// Of a box: times of the first and the last of its points.
 pub(crate) const POINT_TIME_COLUMNS: [&str; 2] = ["first_point_ns", "last_point_ns"];
 
-/// Of a box: its centre in the world frame at the middle of the two times above, before it was moved to `sample_stamp_ns`.
+/// Of a box: its centre in the world frame at `stamp_ns`, before it was moved to `sample_stamp_ns`.
 pub(crate) const MEASURED_COLUMNS: [&str; 3] = ["measured_world_tx_m", "measured_world_ty_m", "measured_world_tz_m"];
 
 /// Whether a column came after version 1: datasets of then do not have it and are read all the same.

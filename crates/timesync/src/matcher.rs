@@ -86,7 +86,15 @@ impl MatcherConfig {
         for (sensor, timing) in &self.timing {
             timing.validate().map_err(|source| MatcherError::Timing { sensor: sensor.clone(), source })?;
         }
-        Ok(self.synchroniser().build(&["sensor"], 0).map(drop)?)
+        let policy = self.synchroniser();
+        let named = named_sensors(&policy);
+        // Longer than every name, so it is none of them and has the default.
+        let unnamed = named.iter().copied().chain(["-"]).collect::<String>();
+        policy.build(&[&unnamed], 0)?;
+        for sensor in named {
+            policy.build(&[sensor], 0).map_err(|source| MatcherError::Sensor { sensor: sensor.to_owned(), source })?;
+        }
+        Ok(())
     }
 
     /// Name of the policy that is used.
@@ -108,12 +116,33 @@ impl MatcherConfig {
     }
 }
 
+/// The sensors that have a duration of their own.
+fn named_sensors(policy: &PolicyConfig) -> BTreeSet<&str> {
+    let durations = match policy {
+        PolicyConfig::ApproximateTime(options) => vec![&options.lower_bound_ms],
+        PolicyConfig::NearestTime(options) => vec![&options.tolerance_ms],
+        PolicyConfig::Collector(options) => vec![&options.offset_ms, &options.noise_window_ms],
+        PolicyConfig::ExactTime(_) | PolicyConfig::EpsilonTime(_) | PolicyConfig::SlopTime(_) | PolicyConfig::LatestTime(_) => {
+            vec![]
+        }
+    };
+    durations.into_iter().flat_map(|duration| duration.sensors.keys().map(String::as_str)).collect()
+}
+
 /// A configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum MatcherError {
     /// Of the policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// Of what the policy has for one sensor.
+    #[error("policy for sensor {sensor:?}: {source}\nhint: correct the number of this sensor, or leave it out for the default")]
+    Sensor {
+        /// The sensor.
+        sensor: String,
+        /// What is wrong.
+        source: PolicyError,
+    },
     /// Of a sensor's timing.
     #[error("timing of sensor {sensor:?}: {source}")]
     Timing {

@@ -11,7 +11,7 @@ use nalgebra::{Isometry3, Matrix3, Translation3, UnitQuaternion, Vector3};
 use serde::Deserialize;
 
 pub use self::deskew::{KNOT_STEP_NS, deskew};
-pub use self::project::{CameraView, Projected, ReadoutDirection, Shutter, ViewError, WorldPoint};
+pub use self::project::{CameraView, Lens, Projected, ReadoutDirection, Shutter, ViewError, WorldPoint};
 pub use self::spin::{Spin, SpinDirection, detect_spin, time_from_azimuth};
 
 mod deskew;

@@ -44,6 +44,8 @@ pub struct SensorTiming {
     pub spin: Option<SpinDirection>,
     /// Where its sweep begins: 0 ahead, 90 to the left, in degrees.
     pub start_azimuth_deg: Option<f64>,
+    /// The vehicle's own motion is out of its points already, as many data sets give them. Their times are kept for what else moves.
+    pub deskewed: bool,
 }
 
 /// A timing that cannot be used.

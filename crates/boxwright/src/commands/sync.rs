@@ -1,14 +1,10 @@
 //! `boxwright sync --report`: how well the sensors of a dataset, or of a recording, keep time.
 
-use std::sync::Arc;
-
 use anyhow::{Context, bail};
-use boxwright_pipeline::{Metrics, Progress, RunJob, StopSignal};
 use boxwright_shard::{ClipReader, Dataset};
-use boxwright_source::recording::RecordingSource;
 
 use self::tally::Tally;
-use super::{load_config, locate, open_recording, parse_format};
+use super::{into_temporary_dataset, load_config, locate};
 use crate::args::SyncArgs;
 use crate::{Outcome, ui};
 
@@ -44,30 +40,8 @@ fn of_dataset(args: &SyncArgs, dataset: &str) -> anyhow::Result<Tally> {
     tally_of(&Dataset::open_at(&locate(dataset, &config.store)?)?)
 }
 
-/// The recording goes the way that it goes with `run`, into a dataset that is thrown away: what is reported is what would be stored.
 fn of_recording(args: &SyncArgs, format: &str, path: &str) -> anyhow::Result<Tally> {
-    let config = Arc::new(load_config(args.config.as_deref(), None)?);
-    let taxonomy = Arc::new(config.load_taxonomy()?);
-    let recording = open_recording(parse_format(format)?, path.as_ref(), None)?;
-    let mut source = RecordingSource::new(recording, &config.kafka.topic_prefix);
-    let folder = tempfile::tempdir().context("cannot make a folder for temporary files")?;
-    let dataset = Dataset::open_or_create(folder.path(), config.grid())?;
-    let progress = Arc::new(Progress::default());
-    let job = RunJob {
-        config,
-        taxonomy,
-        dataset: Some(dataset.clone()),
-        view: None,
-        progress: progress.clone(),
-        metrics: Arc::new(Metrics::default()),
-        stop: Arc::new(StopSignal::default()),
-        stop_when_idle: None,
-        more_to_come: Arc::default(),
-    };
-    let display = ui::ProgressDisplay::start(progress, source.recording().total_messages_hint());
-    let ended = boxwright_pipeline::run(&mut source, job);
-    drop(display);
-    ended?;
+    let (_folder, dataset) = into_temporary_dataset(load_config(args.config.as_deref(), None)?, format, path)?;
     tally_of(&dataset)
 }
 

@@ -14,7 +14,7 @@ use crate::track::TrackHistory;
 pub struct Sighting {
     /// Number of the sweep.
     pub sweep: usize,
-    /// Seconds since the first sweep of the clip at which the points were measured.
+    /// Seconds from the first sweep of the clip to when its middle was where the outline shows it.
     pub seconds: f64,
     /// When the points were measured.
     pub stamp_ns: i64,
@@ -22,6 +22,8 @@ pub struct Sighting {
     pub points_ns: [i64; 2],
     /// The points seen from above, relative to [`Path::origin`].
     pub outline: Vec<[f64; 2]>,
+    /// Where each of them was measured, and when: seconds since `stamp_ns`.
+    pub measured: Vec<([f64; 2], f64)>,
     /// Where the lidar stood, relative to [`Path::origin`].
     pub lidar_xy: [f64; 2],
     /// Height of the ground below it, world frame.
@@ -49,6 +51,8 @@ pub struct Path {
     pub number: u32,
     /// World x, y that the sightings are relative to: UTM-sized numbers would cost digits in sums of squares.
     pub origin: [f64; 2],
+    /// Stamp of the first sweep of the clip.
+    pub start_ns: i64,
     /// The sightings, in order of sweeps; never empty.
     pub sightings: Vec<Sighting>,
 }
@@ -69,12 +73,20 @@ impl Path {
                 [world.x - origin[0], world.y - origin[1]]
             };
             let middle = shape.middle();
+            let since_stamp_s =
+                |after_ns: i64| sweep.stamp_ns.saturating_add(after_ns).saturating_sub(candidate.stamp_ns) as f64 * 1e-9;
+            let measured = shape.outline.iter().zip(&candidate.outline_moments).map(|(p, moment)| {
+                let seen = [p[0] - f64::from(moment.carried_m[0]), p[1] - f64::from(moment.carried_m[1])];
+                (relative(seen), since_stamp_s(i64::from(moment.after_ns)))
+            });
+            let holds_ns = sweep.stamp_ns.saturating_add(candidate.holds_after_ns);
             sightings.push(Sighting {
                 sweep: observation.sweep,
-                seconds: (candidate.stamp_ns.saturating_sub(start_ns)) as f64 * 1e-9,
+                seconds: holds_ns.saturating_sub(start_ns) as f64 * 1e-9,
                 stamp_ns: candidate.stamp_ns,
                 points_ns: candidate.points_ns,
                 outline: shape.outline.iter().map(|p| relative(*p)).collect(),
+                measured: measured.collect(),
                 lidar_xy: relative(candidate.lidar_xy),
                 floor_m: (sweep.world_from_ego * Point3::new(middle[0], middle[1], shape.floor_m)).z,
                 top_m: shape.bottom_top_m[1],
@@ -86,7 +98,18 @@ impl Path {
                 votes: candidate.votes.clone(),
             });
         }
-        Some(Self { number: track.number, origin, sightings })
+        Some(Self { number: track.number, origin, start_ns, sightings })
+    }
+
+    /// The same path with every outline as it was at the sighting's stamp, for a thing that has these velocities at its sightings.
+    pub(super) fn at_stamps(&self, velocities_mps: &[[f64; 2]]) -> Self {
+        let mut path = self.clone();
+        for (sighting, [vx, vy]) in path.sightings.iter_mut().zip(velocities_mps) {
+            let still = |(p, after_s): &([f64; 2], f64)| [p[0] - vx * after_s, p[1] - vy * after_s];
+            sighting.outline = sighting.measured.iter().map(still).collect();
+            sighting.seconds = sighting.stamp_ns.saturating_sub(self.start_ns) as f64 * 1e-9;
+        }
+        path
     }
 
     /// Seconds from the first to the last sighting.
@@ -136,16 +159,6 @@ pub struct Placement {
     pub velocity_mps: [f64; 2],
     /// Lidar points.
     pub num_points: u32,
-}
-
-impl Placement {
-    /// The time at which the centre holds. The beam meets one end of the object first and the other last, each where it is then, so what lies
-    /// half way between the ends is where the centre was half way between the times. The mean of the times would lean to the end that has
-    /// more points.
-    pub(super) fn center_ns(&self) -> i64 {
-        let [first, last] = self.points_ns;
-        first.saturating_add(last.saturating_sub(first) / 2)
-    }
 }
 
 /// A track that is kept.

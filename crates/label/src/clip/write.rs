@@ -65,7 +65,7 @@ fn between(before: &Placement, after: &Placement, sweep: usize, stamp_ns: i64) -
 fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepInfo, clip: ClipId, config: &ClipConfig) -> Box3 {
     let mut world_from_box = placement.world_from_box;
     if config.to_sample_time {
-        let seconds = (info.stamp_ns.saturating_sub(placement.center_ns())) as f64 * 1e-9;
+        let seconds = (info.stamp_ns.saturating_sub(placement.stamp_ns)) as f64 * 1e-9;
         world_from_box.center_m.x += seconds * placement.velocity_mps[0];
         world_from_box.center_m.y += seconds * placement.velocity_mps[1];
     }

@@ -28,6 +28,9 @@ pub trait Seen {
     /// Standard deviation of its centre (metres).
     fn sigma_m(&self) -> f64;
 
+    /// When it was where it is seen, relative to the stamp of its sweep.
+    fn after_ns(&self) -> i64;
+
     /// Adds what it says to the votes of a track, one number a class, and gives the best class.
     fn vote(&self, votes: &mut Vec<f64>) -> ClassId;
 }
@@ -65,6 +68,10 @@ impl Seen for Candidate {
     fn sigma_m(&self) -> f64 {
         // Few points leave the sides uncertain.
         0.15 + 1.0 / f64::from(self.shape.num_points.max(1)).sqrt()
+    }
+
+    fn after_ns(&self) -> i64 {
+        self.holds_after_ns
     }
 
     fn vote(&self, votes: &mut Vec<f64>) -> ClassId {
@@ -119,6 +126,10 @@ impl Seen for SeenBox {
     fn sigma_m(&self) -> f64 {
         // A detector that is surer of an object is surer of its place.
         0.15 + 0.35 * (1.0 - self.score)
+    }
+
+    fn after_ns(&self) -> i64 {
+        0
     }
 
     fn vote(&self, _votes: &mut Vec<f64>) -> ClassId {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::classify::Vote;
 use crate::fit::{FitConfig, fit_box};
+use crate::moments::PointMoment;
 
 fn taxonomy() -> Arc<Taxonomy> {
     Arc::new(Taxonomy::from_toml(include_str!("../../../../configs/taxonomy.toml")).unwrap())
@@ -25,7 +26,18 @@ fn car(x: f64, y: f64, taxonomy: &Taxonomy) -> Candidate {
     let turned = shape.extents_m()[1] > shape.extents_m()[0];
     let ego_from_box = shape.complete([4.5, 1.8, 1.5], turned, [0.0; 2]);
     let votes = (0..4).map(|id| Vote { class: ClassId(id), logit: if id == class.0 { 2.0 } else { -3.0 }, turned }).collect();
-    Candidate { shape, votes, class, score: 0.88, ego_from_box, lidar_xy: [0.0; 2], stamp_ns: 0, points_ns: [0; 2] }
+    Candidate {
+        outline_moments: vec![PointMoment::default(); shape.outline.len()],
+        shape,
+        votes,
+        class,
+        score: 0.88,
+        ego_from_box,
+        lidar_xy: [0.0; 2],
+        stamp_ns: 0,
+        points_ns: [0; 2],
+        holds_after_ns: 0,
+    }
 }
 
 const STEP_NS: i64 = NS_PER_S / 10;
@@ -80,4 +92,49 @@ fn two_hits_are_no_track() {
         tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), vec![car(20.0, 3.0, &taxonomy)]);
     }
     assert!(tracker.finish().is_empty());
+}
+
+#[test]
+fn what_appears_at_forty_metres_a_second_is_one_track() {
+    let taxonomy = taxonomy();
+    let mut tracker = Tracker::new(TrackConfig::default(), taxonomy.clone());
+    for sweep in 0..10 {
+        tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), vec![car(4.0 * sweep as f64 - 18.0, 6.0, &taxonomy)]);
+    }
+    let tracks = tracker.finish();
+    assert_eq!(tracks.iter().map(|t| t.observations.len()).collect::<Vec<_>>(), [10]);
+    assert!((tracks[0].kalman.velocity_mps[0] - 40.0).abs() < 2.0, "{:?}", tracks[0].kalman);
+}
+
+#[test]
+fn sightings_that_compete_or_lie_sideways_are_not_joined_to_something_fast() {
+    let taxonomy = taxonomy();
+    let second: [&[[f64; 2]]; 2] = [&[[14.0, 6.0], [24.0, 6.0]], &[[18.0, 10.5]]];
+    for places in second {
+        let mut tracker = Tracker::new(TrackConfig::default(), taxonomy.clone());
+        let cars = |places: &[[f64; 2]]| places.iter().map(|[x, y]| car(*x, *y, &taxonomy)).collect();
+        tracker.step(0, 0, &Pose::identity(), cars(&[[19.0, 6.0]]));
+        tracker.step(1, STEP_NS, &Pose::identity(), cars(places));
+        assert!(tracker.live.iter().all(|track| track.observations.len() == 1), "{places:?}");
+    }
+}
+
+#[test]
+fn a_hit_is_compared_with_the_track_at_the_moment_it_was_measured() {
+    let taxonomy = taxonomy();
+    let mut tracker = Tracker::new(TrackConfig::default(), taxonomy.clone());
+    // At 20 m/s, seen at the begin of the sweep until it crosses the seam, then at its end.
+    for sweep in 0..12 {
+        let after_ns = if sweep < 6 { 0 } else { STEP_NS };
+        let x = 20.0 * (sweep as f64 * 0.1 + after_ns as f64 * 1e-9) - 14.0;
+        tracker.step(
+            sweep,
+            sweep as i64 * STEP_NS,
+            &Pose::identity(),
+            vec![Candidate { holds_after_ns: after_ns, ..car(x, 6.0, &taxonomy) }],
+        );
+    }
+    let tracks = tracker.finish();
+    assert_eq!(tracks.iter().map(|t| t.observations.len()).collect::<Vec<_>>(), [12]);
+    assert!((tracks[0].kalman.velocity_mps[0] - 20.0).abs() < 1.0, "{:?}", tracks[0].kalman);
 }

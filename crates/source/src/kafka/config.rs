@@ -8,7 +8,6 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use serde::{Deserialize, Deserializer};
 
 use super::group::{self, Assignor, GroupProtocol, TopicLayout};
-use super::in_place::ANSWER_BYTES;
 use crate::error::SourceError;
 use crate::record::topic_name;
 
@@ -29,6 +28,9 @@ const FETCH_WAIT_MS: u32 = 100;
 const DELIVERY_TIMEOUT_MS: u32 = 60_000;
 /// librdkafka's own bounds of `message.max.bytes`.
 const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = 1_000..=1_000_000_000;
+/// The most that one answer of a broker holds, unless one message may be larger. librdkafka's own 50 MiB would be kept by a single sweep that
+/// stays in place; eight still take more time to send than a round trip.
+const ANSWER_BYTES: usize = 8 << 20;
 /// The largest answer that is accepted: all that librdkafka can take. Somebody with a larger limit may have written a message of any
 /// size; with a bound of ours the connection would be closed and opened again at that message for ever.
 const RECEIVE_MAX_BYTES: i32 = i32::MAX;
@@ -129,7 +131,6 @@ impl KafkaConfig {
     /// # Errors
     /// When an option is out of range, or one of [`KafkaConfig::client`] would break a promise of the source.
     pub fn consumer_config(&self) -> Result<ClientConfig, SourceError> {
-        let fetch_max_bytes = ANSWER_BYTES.max(self.max_message_bytes);
         let mut config = self.common_config()?;
         group::set_options(self, &mut config);
         config
@@ -142,12 +143,17 @@ impl KafkaConfig {
             // Off by default in librdkafka: a flipped bit would go into the labels.
             .set("check.crcs", "true")
             .set("fetch.message.max.bytes", self.max_message_bytes.to_string())
-            .set("fetch.max.bytes", fetch_max_bytes.to_string())
+            .set("fetch.max.bytes", self.answer_bytes().to_string())
             .set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string())
             .set("receive.message.max.bytes", RECEIVE_MAX_BYTES.to_string())
             .set("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string())
             .set("fetch.queue.backoff.ms", FETCH_AGAIN_MS.to_string());
         self.overlay(config)
+    }
+
+    /// The most that one answer of a broker holds.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        ANSWER_BYTES.max(self.max_message_bytes)
     }
 
     /// Options of a producer.

@@ -11,17 +11,16 @@ use self_cell::self_cell;
 
 use super::rebalance::SourceContext;
 
-/// Payloads from here on are not copied. A payload that stays keeps the whole answer of the broker alive that it came in: at most
-/// [`ANSWER_BYTES`], or one message. Smaller ones would keep more than eight times their size, and cost little to copy.
-const IN_PLACE_BYTES: usize = 1 << 20;
-/// The most that one answer of a broker holds, unless one message is larger. librdkafka's own 50 MiB would be kept by a single sweep; eight
-/// still take more time to send than a round trip.
-pub(crate) const ANSWER_BYTES: usize = 8 << 20;
+/// A payload stays where it is if it is at least so large a part of an answer of the broker. It keeps the whole answer alive that it came
+/// in, so this is also the most by which what waits may exceed the bounds that are counted in payloads. In practice neighbours share an
+/// answer and leave together.
+const LEAST_PART: usize = 4;
 
 type Queue = PartitionQueue<SourceContext>;
 
 self_cell!(
-    /// A message with the queue that it was taken from, without which it cannot be.
+    /// A message with the queue that it was taken from, without which it cannot be; the queue holds the consumer. Whoever drops a source
+    /// lets go what waits in it first, or the consumer would hold itself and never leave its group.
     pub(crate) struct QueuedMessage {
         owner: Arc<Queue>,
         #[covariant]
@@ -47,10 +46,10 @@ impl QueuedMessage {
         self.borrow_dependent()
     }
 
-    /// The payload, in place where that is worth it.
-    pub(crate) fn into_payload(self) -> Bytes {
+    /// The payload, in place where that is worth it. `answer_bytes` is the most that an answer of the broker holds.
+    pub(crate) fn into_payload(self, answer_bytes: usize) -> Bytes {
         match self.as_ref() {
-            payload if payload.len() < IN_PLACE_BYTES => Bytes::copy_from_slice(payload),
+            payload if payload.len() < answer_bytes / LEAST_PART => Bytes::copy_from_slice(payload),
             _ => Bytes::from_owner(self),
         }
     }

@@ -62,6 +62,16 @@ impl EventQueue {
         before - state.events.len()
     }
 
+    /// Lets everything go that waits.
+    pub(crate) fn clear(&self) {
+        let mut state = self.lock();
+        state.bytes = 0;
+        let events = std::mem::take(&mut state.events);
+        // A payload may be the last that holds the consumer, whose callbacks need the lock while it closes.
+        drop(state);
+        drop(events);
+    }
+
     /// The next event, or `None` when nothing came within `timeout`.
     pub(crate) fn pop(&self, timeout: Duration) -> Result<Option<SourceEvent>, SourceError> {
         let deadline = Instant::now() + timeout;

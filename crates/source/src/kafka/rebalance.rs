@@ -185,15 +185,7 @@ impl SourceContext {
         let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else { return };
         for partition in partitions {
             match consumer.split_partition_queue(&partition.topic, partition.partition) {
-                Some(mut queue) => {
-                    let thread = self.thread.get().cloned();
-                    queue.set_nonempty_callback(move || {
-                        if let Some(thread) = &thread {
-                            thread.unpark();
-                        }
-                    });
-                    lock(&self.lanes).push(LaneChange::Add(partition.clone(), queue));
-                }
+                Some(queue) => lock(&self.lanes).push(LaneChange::Add(partition.clone(), queue)),
                 None => tracing::error!(%partition, "the client has no such partition: it is not read"),
             }
         }

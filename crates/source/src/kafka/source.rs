@@ -209,6 +209,7 @@ impl Drop for KafkaSource {
         }
         self.context.close();
         self.consumer = None;
+        self.set_aside.clear();
         let threads = [self.committer.close(), self.thread.take()];
         let deadline = Instant::now() + FAREWELL;
         for thread in threads.into_iter().flatten() {
@@ -223,6 +224,8 @@ impl Drop for KafkaSource {
                 tracing::error!("a thread of the Kafka client ended with a panic");
             }
         }
+        // Where the thread had ended before, what came ahead of its error is still here.
+        self.context.queue.clear();
     }
 }
 

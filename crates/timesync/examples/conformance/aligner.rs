@@ -63,6 +63,10 @@ impl Bench {
             ("processed", Value::from(status.processed)),
             ("dropped", Value::from(status.dropped)),
         ];
+        let names = expected.as_object().ok_or_else(|| format!("status of input {input}: expected an object, got {expected}"))?;
+        if let Some(unknown) = names.keys().find(|name| !got.iter().any(|(known, _)| *known == name.as_str())) {
+            return Err(format!("input {input}: expected active, queue, processed or dropped, got {unknown:?}"));
+        }
         let differs = got.iter().find(|(name, value)| expected.get(name).is_some_and(|expected| expected != value));
         differs.map_or(Ok(()), |(name, value)| Err(format!("input {input} {name}: expected {}, got {value}", expected[*name])))
     }

@@ -33,12 +33,23 @@ pub(crate) fn run_file(text: &str) -> Result<Report, String> {
         Err(difference) => report.failures.push(format!("{name}: {difference}")),
     };
     for (list, value) in lists(&root) {
-        for (index, case) in value.as_array().into_iter().flatten().enumerate().filter(|(_, case)| case.is_object()) {
+        for (index, case) in value.as_array().into_iter().flatten().enumerate() {
+            if !case.is_object() {
+                note(&format!("{list}[{index}]"), Err(format!("expected an object, got {case}")));
+                continue;
+            }
             let name = case.get("name").and_then(Value::as_str).map_or_else(|| format!("{list}[{index}]"), str::to_owned);
             note(&name, run_case(policy_of(list, case), case));
         }
-        if let (true, Some(formulae)) = (list == "latest_time", value.as_object()) {
-            formulae.keys().filter(|name| *name != "note").for_each(|name| note(&format!("latest_time {name}"), ticks::run(name)));
+        match value.as_object() {
+            Some(formulae) if list == "latest_time" => {
+                formulae
+                    .keys()
+                    .filter(|name| *name != "note")
+                    .for_each(|name| note(&format!("latest_time {name}"), ticks::run(name)));
+            }
+            Some(_) => note(list, Err("expected a list of cases, got an object".to_owned())),
+            None => {}
         }
     }
     if report.passed + report.failures.len() == 0 {
@@ -97,7 +108,10 @@ fn build(policy: &str, topics: usize, case: &Value) -> Result<Box<dyn Policy>, S
 }
 
 fn approximate(topics: usize, case: &Value) -> Result<ApproximateConfig, String> {
-    let age_penalty = if case.get("age_penalty").is_some() { read_f64(case, "age_penalty")? } else { 0.1 };
+    let age_penalty = match case.get("age_penalty") {
+        None | Some(Value::Null) => 0.1,
+        Some(_) => read_f64(case, "age_penalty")?,
+    };
     let max_interval_ns = match case.get("max_interval_ns") {
         None | Some(Value::Null) => None,
         Some(value) => Some(read_i64(value, "max_interval_ns")?),

@@ -292,3 +292,21 @@ proptest! {
         prop_assert_eq!(stamps, sweeps);
     }
 }
+
+#[test]
+fn a_wrong_number_of_one_sensor_is_told_with_its_name() {
+    let with = |ms: f64| PerSensorMs { default: 25.0, sensors: [("front".to_owned(), ms)].into() };
+    let nearest = |ms| PolicyConfig::NearestTime(NearestOptions { tolerance_ms: with(ms), ..NearestOptions::default() });
+    let bound =
+        |ms| PolicyConfig::ApproximateTime(ApproximateOptions { lower_bound_ms: with(ms), ..ApproximateOptions::default() });
+    let noise = |ms| PolicyConfig::Collector(CollectorOptions { noise_window_ms: with(ms), ..CollectorOptions::default() });
+    let validate = |policy| MatcherConfig { policy: Some(policy), ..MatcherConfig::default() }.validate();
+    for policy in [nearest(-10.0), nearest(f64::NAN), nearest(1e16), bound(-1.0), noise(-1.0)] {
+        let error = validate(policy).unwrap_err().to_string();
+        assert!(error.contains("\"front\"") && error.contains("hint:"), "{error}");
+    }
+    assert_eq!(validate(nearest(10.0)), Ok(()));
+    let wrong_default = PerSensorMs { default: -1.0, sensors: [("sensor".to_owned(), 5.0)].into() };
+    let options = NearestOptions { tolerance_ms: wrong_default, ..NearestOptions::default() };
+    assert!(matches!(validate(PolicyConfig::NearestTime(options)), Err(MatcherError::Policy(_))));
+}

@@ -49,11 +49,17 @@ pub enum Shutter {
     },
 }
 
+/// How a camera maps directions to pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lens {
+    model: CameraModel,
+    distortion: Distortion,
+}
+
 /// One image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CameraView {
-    model: CameraModel,
-    distortion: Distortion,
+    lens: Lens,
     camera_from_ego: Pose,
     middle_ns: i64,
     shutter: Shutter,
@@ -122,18 +128,52 @@ pub struct Projected {
     pub stamp_ns: i64,
 }
 
+impl Lens {
+    /// The lens of a camera.
+    ///
+    /// # Errors
+    /// When the intrinsics are not those of a camera, or the distortion model is not known.
+    pub fn new(model: CameraModel) -> Result<Self, ViewError> {
+        let CameraModel { fx_px, fy_px, width_px, height_px, .. } = model;
+        if !(fx_px > 0.0 && fy_px > 0.0 && width_px > 0 && height_px > 0) {
+            return Err(ViewError::Intrinsics { fx_px, fy_px, width_px, height_px });
+        }
+        let distortion = Distortion::of(&model)?;
+        Ok(Self { model, distortion })
+    }
+
+    /// Column and row of a point of the camera's frame; the middle of the first pixel is at 0. `None` where it is behind the camera or beyond
+    /// what the distortion describes.
+    #[must_use]
+    pub fn pixel(&self, in_camera: &Point3<f64>) -> Option<[f64; 2]> {
+        if !(in_camera.z >= MIN_DEPTH_M && in_camera.z.is_finite()) {
+            return None;
+        }
+        let (x, y) = self.distortion.apply(in_camera.x / in_camera.z, in_camera.y / in_camera.z)?;
+        Some([self.model.fx_px * x + self.model.cx_px, self.model.fy_px * y + self.model.cy_px])
+    }
+
+    /// Whether a pixel lies within the bounds of the image.
+    #[must_use]
+    pub fn contains(&self, [u_px, v_px]: [f64; 2]) -> bool {
+        let inside = |at_px: f64, size_px: u32| (-0.5..f64::from(size_px) - 0.5).contains(&at_px);
+        inside(u_px, self.model.width_px) && inside(v_px, self.model.height_px)
+    }
+
+    /// The model it is made of.
+    #[must_use]
+    pub fn model(&self) -> &CameraModel {
+        &self.model
+    }
+}
+
 impl CameraView {
     /// An image whose middle row was in the middle of its exposure at `middle_ns` (see [`crate::timing`]).
     ///
     /// # Errors
     /// When the intrinsics are not those of a camera, or the distortion model is not known.
     pub fn new(model: CameraModel, ego_from_camera: &Pose, middle_ns: i64, shutter: Shutter) -> Result<Self, ViewError> {
-        let CameraModel { fx_px, fy_px, width_px, height_px, .. } = model;
-        if !(fx_px > 0.0 && fy_px > 0.0 && width_px > 0 && height_px > 0) {
-            return Err(ViewError::Intrinsics { fx_px, fy_px, width_px, height_px });
-        }
-        let distortion = Distortion::of(&model)?;
-        Ok(Self { model, distortion, camera_from_ego: ego_from_camera.inverse(), middle_ns, shutter })
+        Ok(Self { lens: Lens::new(model)?, camera_from_ego: ego_from_camera.inverse(), middle_ns, shutter })
     }
 
     /// Where the point is in the image. `None` where it is behind the camera or beyond what the distortion describes, where the track does
@@ -155,18 +195,13 @@ impl CameraView {
     /// Whether the point lies within the bounds of the image.
     #[must_use]
     pub fn contains(&self, point: &Projected) -> bool {
-        let inside = |at_px: f64, size_px: u32| (-0.5..f64::from(size_px) - 0.5).contains(&at_px);
-        inside(point.u_px, self.model.width_px) && inside(point.v_px, self.model.height_px)
+        self.lens.contains([point.u_px, point.v_px])
     }
 
     fn project_at(&self, point: &WorldPoint, track: &PoseTrack, stamp_ns: i64) -> Option<Projected> {
         let world_from_ego = track.at(stamp_ns)?.world_from_ego;
         let in_camera = self.camera_from_ego * world_from_ego.inverse_transform_point(&point.at(stamp_ns));
-        if !(in_camera.z >= MIN_DEPTH_M && in_camera.z.is_finite()) {
-            return None;
-        }
-        let (x, y) = self.distortion.apply(in_camera.x / in_camera.z, in_camera.y / in_camera.z)?;
-        let (u_px, v_px) = (self.model.fx_px * x + self.model.cx_px, self.model.fy_px * y + self.model.cy_px);
+        let [u_px, v_px] = self.lens.pixel(&in_camera)?;
         Some(Projected { u_px, v_px, depth_m: in_camera.z, stamp_ns })
     }
 
@@ -175,10 +210,10 @@ impl CameraView {
         let Shutter::Rolling { readout_ns, direction } = self.shutter else { return self.middle_ns };
         let part = |at_px: f64, size_px: u32| ((at_px + 0.5) / f64::from(size_px)).clamp(0.0, 1.0) - 0.5;
         let after_middle = match direction {
-            ReadoutDirection::TopToBottom => part(point.v_px, self.model.height_px),
-            ReadoutDirection::BottomToTop => -part(point.v_px, self.model.height_px),
-            ReadoutDirection::LeftToRight => part(point.u_px, self.model.width_px),
-            ReadoutDirection::RightToLeft => -part(point.u_px, self.model.width_px),
+            ReadoutDirection::TopToBottom => part(point.v_px, self.lens.model.height_px),
+            ReadoutDirection::BottomToTop => -part(point.v_px, self.lens.model.height_px),
+            ReadoutDirection::LeftToRight => part(point.u_px, self.lens.model.width_px),
+            ReadoutDirection::RightToLeft => -part(point.u_px, self.lens.model.width_px),
         };
         self.middle_ns.saturating_add((after_middle * readout_ns as f64).round() as i64)
     }

@@ -6,8 +6,9 @@
 //! after the reference's, and the first if it is.
 //!
 //! A reference is decided when every other topic has a message after it or the watermark has passed it by the tolerance, and
-//! references are decided in the order of their stamps. So the answer is that of the join over the sorted tables, whatever the order of
-//! arrival, as long as no message comes that the watermark has excluded and no queue overflows.
+//! references are decided in the order of their stamps. So the answer is that of the join over the sorted tables, however the topics
+//! are interleaved, as long as each topic comes in the order of its stamps (a message after the reference is taken to mean that none
+//! before it is still to come), no message comes that the watermark has excluded and no queue overflows.
 //!
 //! A message that is in several sets is given out with each of them; one that is in none is dropped once.
 

@@ -1,4 +1,5 @@
-//! The numbers of the report: samples, pairs of sensors, sensors, alarms. Memory does not grow with the dataset.
+//! The numbers of the report: samples, pairs of sensors, sensors, alarms. Memory does not grow with the samples; it does, by little, with the clips
+//! (one period for each of a sensor) and with the sensors of the vehicles.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,7 +89,7 @@ impl Curve {
     /// Slope of the least-squares line in parts per million of milliseconds over time; `None` with fewer than three points.
     pub(super) fn drift_ppm(&self) -> Option<f64> {
         let (first_ns, _) = *self.points.first().filter(|_| self.points.len() >= 3)?;
-        let points = || self.points.iter().map(|(stamp_ns, ms)| ((stamp_ns - first_ns) as f64 * 1e-6, *ms));
+        let points = || self.points.iter().map(|(stamp_ns, ms)| (stamp_ns.saturating_sub(first_ns) as f64 * 1e-6, *ms));
         let count = self.points.len() as f64;
         let (mean_t, mean_v) = points().fold((0.0, 0.0), |(t, v), (at, value)| (t + at / count, v + value / count));
         let (tt, tv) = points().fold((0.0, 0.0), |(tt, tv), (t, v)| (tt + (t - mean_t).powi(2), tv + (t - mean_t) * (v - mean_v)));
@@ -103,10 +104,15 @@ impl Default for Pair {
     }
 }
 
+/// Index of the bin of a residual, the outermost for those beyond.
+fn bin_of(residual_ns: i64) -> usize {
+    let bin = residual_ns.saturating_add(BIN_NS / 2).div_euclid(BIN_NS).clamp(-BINS_PER_SIDE, BINS_PER_SIDE);
+    (bin + BINS_PER_SIDE) as usize
+}
+
 impl Pair {
     fn push(&mut self, stamp_ns: i64, residual_ns: i64) {
-        let bin = (residual_ns + BIN_NS / 2).div_euclid(BIN_NS).clamp(-BINS_PER_SIDE, BINS_PER_SIDE) + BINS_PER_SIDE;
-        self.counts[bin as usize] += 1;
+        self.counts[bin_of(residual_ns)] += 1;
         self.count += 1;
         self.least_ns = self.least_ns.min(residual_ns);
         self.greatest_ns = self.greatest_ns.max(residual_ns);
@@ -131,11 +137,10 @@ impl Pair {
 
     /// Counts between the least and the greatest residual in `bars` bars of equal width.
     pub(super) fn bars(&self, bars: usize) -> Vec<u64> {
-        let bin = |ns: i64| (ns + BIN_NS / 2).div_euclid(BIN_NS).clamp(-BINS_PER_SIDE, BINS_PER_SIDE) + BINS_PER_SIDE;
-        let (first, last) = (bin(self.least_ns) as usize, bin(self.greatest_ns) as usize);
+        let (first, last) = (bin_of(self.least_ns), bin_of(self.greatest_ns));
         let mut found = vec![0; bars];
-        for (index, count) in self.counts.iter().enumerate().take(last + 1).skip(first) {
-            found[(index - first) * bars / (last - first + 1)] += u64::from(*count);
+        for (index, count) in self.counts.iter().enumerate().take(last.saturating_add(1)).skip(first) {
+            found[(index - first) * bars / (last.saturating_sub(first) + 1)] += u64::from(*count);
         }
         found
     }
@@ -325,6 +330,16 @@ mod tests {
         assert!((pair.quantile_ms(0.5) + 11.0).abs() < 0.11, "{}", pair.quantile_ms(0.5));
         assert!((pair.over_time.drift_ppm().unwrap() + 20.0).abs() < 0.01, "{:?}", pair.over_time.drift_ppm());
         assert_eq!(pair.bars(7).iter().sum::<u64>(), 900);
+    }
+
+    #[test]
+    fn the_widest_residuals_are_counted_in_the_outermost_bins() {
+        let mut pair = Pair::default();
+        assert_eq!(pair.bars(3).iter().sum::<u64>(), 0);
+        [i64::MIN, i64::MAX, 0].into_iter().for_each(|ns| pair.push(ns, ns));
+        assert_eq!((pair.count, pair.least_ns, pair.greatest_ns), (3, i64::MIN, i64::MAX));
+        assert_eq!(pair.bars(3), [1, 1, 1]);
+        assert!(pair.over_time.drift_ppm().is_some_and(f64::is_finite));
     }
 
     #[test]

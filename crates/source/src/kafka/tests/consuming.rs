@@ -322,3 +322,23 @@ pub(super) fn read_one(config: &KafkaConfig, topic: &str) -> (String, Vec<(Strin
         }
     }
 }
+
+/// Large payloads stay in the client, and hold the consumer: one that waits in the source's own queue must not keep it in the group.
+#[test]
+fn a_source_that_is_dropped_with_large_messages_in_its_queue_closes_its_consumer() {
+    let lab = Lab::with_topics(1);
+    let sink = lab.sink();
+    (0..4).for_each(|seq| sink.send(&message(SensorKind::Lidar, "car", seq, 3 << 20)).unwrap());
+    sink.flush(Duration::from_secs(10)).unwrap();
+    let mut source = lab.source();
+    let first = events_until(&mut source, |events| records(events).len() == 1);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while source.queued_bytes() == 0 {
+        assert!(Instant::now() < deadline, "nothing waits in the queue");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let consumer = Arc::downgrade(source.consumer.as_ref().unwrap());
+    drop(first);
+    drop(source);
+    assert!(consumer.upgrade().is_none(), "the consumer is still there");
+}
