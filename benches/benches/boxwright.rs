@@ -48,7 +48,7 @@ fn sync(c: &mut Criterion) {
             let mut sync = ApproximateTime::new(&config).unwrap();
             let mut out = Vec::new();
             for (token, (topic, stamp_ns)) in messages.iter().enumerate() {
-                sync.push(*topic, Stamped { stamp_ns: *stamp_ns, token: token as u64 }, &mut out);
+                sync.push(*topic, Stamped::new(*stamp_ns, token as u64), &mut out);
             }
             black_box(out.len())
         });

@@ -50,32 +50,37 @@ fn check(args: &CalibCheckArgs) -> anyhow::Result<Outcome> {
     if let Some(folder) = &args.overlay {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    let mut collected = Collected {
-        config: &config,
-        overlay: args.overlay.as_deref(),
-        cameras: BTreeMap::new(),
-        given: BTreeMap::new(),
-        left_out: BTreeMap::new(),
-    };
-    for (entry, wanted) in choose(&dataset)? {
-        collected.clip(&dataset, &entry, &wanted)?;
+    let (mut reports, mut left_out) = (Vec::new(), BTreeMap::new());
+    // Vehicle after vehicle: what is kept of one are some megabytes a camera.
+    for clips in choose(&dataset)? {
+        let mut collected = Collected {
+            config: &config,
+            overlay: args.overlay.as_deref(),
+            cameras: BTreeMap::new(),
+            given: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+        };
+        for (entry, wanted) in clips {
+            collected.clip(&dataset, &entry, &wanted)?;
+        }
+        left_out.extend(collected.left_out);
+        // Without a picture there is nothing to search; why not is among what was left out.
+        collected.cameras.retain(|_, (_, images)| *images > 0);
+        reports.extend(finish(collected.cameras)?);
     }
-    // Without a picture there is nothing to search; why not is among what was left out.
-    collected.cameras.retain(|_, (_, images)| *images > 0);
-    let reports = finish(collected.cameras)?;
-    if reports.is_empty() && collected.left_out.is_empty() {
+    if reports.is_empty() && left_out.is_empty() {
         bail!(
             "expected samples with a sweep and an image, got none\nhint: calibration is checked where lidar and cameras are in one sample"
         );
     }
     if reports.is_empty() {
-        let reasons: Vec<String> = collected.left_out.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
+        let reasons: Vec<String> = left_out.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
         bail!("expected a camera that can be checked, got none\nhint: what each lacks: {}", reasons.join("; "));
     }
     if args.json {
-        ui::print(&report::json(&reports, &collected.left_out));
+        ui::print(&report::json(&reports, &left_out));
     } else {
-        ui::print(report::text(&reports, &collected.left_out).trim_end());
+        ui::print(report::text(&reports, &left_out).trim_end());
     }
     Ok(if reports.iter().any(|(_, report)| report.verdict.is_flagged()) { Outcome::Flagged } else { Outcome::Done })
 }
@@ -83,8 +88,11 @@ fn check(args: &CalibCheckArgs) -> anyhow::Result<Outcome> {
 /// Sensor and stamp of the members of a sample.
 type Members = Vec<(Arc<str>, i64)>;
 
-/// The samples to look at, by clip: for each vehicle as many as [`MAX_SAMPLES`], evenly over all that have two members at least.
-fn choose(dataset: &Dataset) -> anyhow::Result<Vec<(ManifestEntry, Vec<Members>)>> {
+/// A clip, and the samples to look at in it.
+type Chosen = (ManifestEntry, Vec<Members>);
+
+/// The samples to look at, by vehicle and clip: of each vehicle as many as [`MAX_SAMPLES`], evenly over all that have two members at least.
+fn choose(dataset: &Dataset) -> anyhow::Result<Vec<Vec<Chosen>>> {
     let mut by_vehicle: BTreeMap<String, Vec<(usize, Members)>> = BTreeMap::new();
     let entries = dataset.entries()?;
     for (index, entry) in entries.iter().enumerate() {
@@ -93,17 +101,18 @@ fn choose(dataset: &Dataset) -> anyhow::Result<Vec<(ManifestEntry, Vec<Members>)
             of_vehicle.push((index, sample.members.iter().map(|member| (member.sensor.clone(), member.stamp_ns)).collect()));
         }
     }
-    let mut chosen: BTreeMap<usize, Vec<Members>> = BTreeMap::new();
-    for samples in by_vehicle.into_values() {
+    let spread = |samples: Vec<(usize, Members)>| {
         let (count, all) = (samples.len().min(MAX_SAMPLES), samples.len());
         let mut wanted = (0..count).map(|number| number * all / count).peekable();
+        let mut by_clip: BTreeMap<usize, Vec<Members>> = BTreeMap::new();
         for (number, (index, members)) in samples.into_iter().enumerate() {
             if wanted.next_if_eq(&number).is_some() {
-                chosen.entry(index).or_default().push(members);
+                by_clip.entry(index).or_default().push(members);
             }
         }
-    }
-    Ok(entries.into_iter().enumerate().filter_map(|(index, entry)| Some((entry, chosen.remove(&index)?))).collect())
+        by_clip.into_iter().map(|(index, members)| (entries[index].clone(), members)).collect()
+    };
+    Ok(by_vehicle.into_values().map(spread).collect())
 }
 
 /// What has been seen of every camera so far.
