@@ -27,6 +27,8 @@ mod a_trace_follows_each_clip;
 
 mod a_browser_shows_the_labels;
 
+mod people_review_in_a_browser;
+
 mod labels_are_measured_as_others_measure;
 
 mod support;

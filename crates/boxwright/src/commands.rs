@@ -23,6 +23,10 @@ pub(crate) mod sync;
 
 pub(crate) mod view;
 
+pub(crate) mod review;
+
+pub(crate) mod labels;
+
 pub(crate) mod eval;
 
 pub(crate) mod track;
