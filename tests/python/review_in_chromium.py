@@ -324,7 +324,7 @@ def review(arguments, browser, seen):
         new = ana.track(int(made))
         away = math.hypot(new["boxes"][str(seen_at)][0] - missed_truth[0], new["boxes"][str(seen_at)][1] - missed_truth[1])
         said["created"] = {"track": made, "boxes": len(new["boxes"]), "boxes_before": missed_boxes, "off_m": away, "class": new["class"]}
-        expect(away < 0.6 and len(new["boxes"]) >= missed_boxes * 0.6, f"the new box is where the car is: {said['created']}")
+        expect(away < 0.6 and new["static"] and len(new["boxes"]) >= missed_boxes * 0.9, f"the new box is where the car is: {said['created']}")
         ana.picture(pictures / "created.png")
 
         # Undo, redo.

@@ -33,6 +33,10 @@ const MISSES: u32 = 3;
 const MAX_TURN_RAD: f64 = 0.35;
 /// An object half of whose fits lie this near to the first one, and nine tenths twice as near, did not move.
 const STILL_M: f64 = 0.6;
+/// Boxes after which an object that has not moved is taken to stand.
+const STILL_AFTER: usize = 5;
+/// Points in the box of an object that stands, below which it is hidden or too far away.
+const STILL_POINTS: u32 = 3;
 /// Most samples that a new box is carried in each direction: half a minute at 10 Hz.
 const MAX_FOLLOW: u32 = 300;
 
@@ -142,9 +146,7 @@ pub fn follow(
     all.sort_by_key(|one| one.sample);
     let is_still = stood_still(&all, world_from_box);
     if is_still {
-        for one in &mut all {
-            *one = Followed { predicted: one.predicted, ..seen(around, one.sample, world_from_box)? };
-        }
+        all = standing(around, start, world_from_box)?;
     }
     Ok((all, is_still))
 }
@@ -155,6 +157,29 @@ fn stood_still(all: &[Followed], first: &Cuboid) -> bool {
     away_m.sort_by(f64::total_cmp);
     let at = |share: f64| away_m.get((away_m.len() as f64 * share) as usize).copied().unwrap_or(0.0);
     at(0.5) < STILL_M && at(0.9) < 2.0 * STILL_M
+}
+
+/// An object that stands still, from a sample to both sides for as long as there are points in its box.
+fn standing(around: &dyn Surroundings, start: u32, world_from_box: &Cuboid) -> Result<Vec<Followed>, Around> {
+    let mut all = vec![seen(around, start, world_from_box)?];
+    let before: Vec<u32> = (0..start).rev().take(MAX_FOLLOW as usize).collect();
+    let after: Vec<u32> = (start + 1..around.samples()).take(MAX_FOLLOW as usize).collect();
+    for samples in [before, after] {
+        let mut hidden = Vec::new();
+        for sample in samples {
+            let one = seen(around, sample, world_from_box)?;
+            if one.points >= STILL_POINTS {
+                all.append(&mut hidden);
+                all.push(one);
+            } else if hidden.len() < MISSES as usize {
+                hidden.push(Followed { predicted: true, ..one });
+            } else {
+                break;
+            }
+        }
+    }
+    all.sort_by_key(|one| one.sample);
+    Ok(all)
 }
 
 fn seen(around: &dyn Surroundings, sample: u32, world_from_box: &Cuboid) -> Result<Followed, Around> {
@@ -176,8 +201,15 @@ fn follow_one_way(
         let Some(sample) = u32::try_from(i64::from(start) + step * away).ok().filter(|sample| *sample < around.samples()) else {
             break;
         };
-        let expected = Cuboid { center_m: last.center_m + per_sample * f64::from(misses + 1), ..last };
-        match match_in(around, sample, &expected, misses, class, taxonomy)? {
+        let is_still = found.len() >= STILL_AFTER && stood_still(&found, first);
+        let (expected, gate_m) = if is_still {
+            // What stood until now is looked for where it stood, and what lies off it is something else.
+            (*first, STILL_M)
+        } else {
+            let ahead = f64::from(misses + 1);
+            (Cuboid { center_m: last.center_m + per_sample * ahead, ..last }, GATE_M * ahead)
+        };
+        match match_in(around, sample, &expected, gate_m, class, taxonomy)? {
             Some(world_from_box) => {
                 let passed = f64::from(misses + 1);
                 let moved = (world_from_box.center_m - last.center_m) / passed;
@@ -204,7 +236,7 @@ fn match_in(
     around: &dyn Surroundings,
     sample: u32,
     expected: &Cuboid,
-    misses: u32,
+    gate_m: f64,
     class: ClassId,
     taxonomy: &Arc<Taxonomy>,
 ) -> Result<Option<Cuboid>, Around> {
@@ -217,7 +249,7 @@ fn match_in(
     let resized = crate::geometry::resized_from(&aligned, in_ego.size_lwh_m.into(), [0.0; 3]);
     let Ok(resized) = resized else { return Ok(None) };
     let away_m = (resized.center_m - in_ego.center_m).xy().norm();
-    Ok((away_m < GATE_M * f64::from(misses + 1)).then(|| resized.transformed(&world_from_ego)))
+    Ok((away_m < gate_m).then(|| resized.transformed(&world_from_ego)))
 }
 
 /// A fit with the heading of what is expected where the two differ by a quarter or half turn, or by more than a turn of the object could.
