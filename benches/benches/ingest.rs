@@ -25,7 +25,6 @@ use boxwright_source::kafka::topics::{self, TopicPlan};
 use boxwright_source::kafka::{KafkaConfig, KafkaSink, KafkaSource};
 use boxwright_source::synthetic::{SyntheticConfig, SyntheticDrive};
 use boxwright_source::{OutgoingMessage, Recording};
-use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 /// Sweeps of 120k points, some 3 MB each: far more than the order holds back (3 s of the drive), few enough for the page cache.

@@ -31,6 +31,8 @@ mod standing_things_stand_still;
 
 mod cameras_sit_where_they_are_said_to;
 
+mod people_review_in_a_browser;
+
 mod labels_are_measured_as_others_measure;
 
 mod support;

@@ -32,6 +32,10 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Look at a dataset: frames, boxes and tracks in the Rerun viewer
     View(ViewArgs),
+    /// Decide about labels and correct them, in the browser; finished clips become the next revision
+    Review(ReviewArgs),
+    /// Compare revisions of the labels
+    Labels(LabelsArgs),
     /// Prove that a dataset is whole: files, hashes, and every message in exactly one place
     Verify(VerifyArgs),
     /// See how well sensors keep time: residuals, what is missing, clocks that drift or jump
@@ -138,6 +142,9 @@ pub(crate) struct ViewArgs {
     /// Only this clip: its number, or vehicle/number
     #[arg(long, value_name = "ID")]
     pub(crate) clip: Option<String>,
+    /// Labels as of this revision (0: automatic) instead of the newest
+    #[arg(long, value_name = "N")]
+    pub(crate) revision: Option<i32>,
     /// Write a Rerun recording instead of serving
     #[arg(long, value_name = "FILE.rrd", conflicts_with = "serve")]
     pub(crate) save: Option<PathBuf>,
@@ -150,6 +157,61 @@ pub(crate) struct ViewArgs {
     /// Configuration laid over the defaults (for its taxonomy)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReviewArgs {
+    /// The dataset: a folder or a URL
+    pub(crate) dataset: String,
+    /// Address of the page; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Where operations are kept; by default review.sqlite in the dataset's folder
+    #[arg(long, value_name = "FILE")]
+    pub(crate) db: Option<PathBuf>,
+    /// Print a sign-in link for this person (annotator, reviewer, lead, data_user, admin; unclassified, general, important, core); may be
+    /// given several times. Without it there is one link, for you
+    #[arg(long, value_name = "NAME=ROLE[,CLEARANCE]", value_parser = parse_account)]
+    pub(crate) account: Vec<String>,
+    /// How long an item stays with somebody who does nothing
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
+    pub(crate) lease: Duration,
+    /// Publish verdicts to the topic `<prefix>.verdicts` of these brokers, host:port with commas between
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) brokers: Option<String>,
+    /// Configuration laid over the defaults (for its taxonomy, [store] and [kafka])
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabelsArgs {
+    #[command(subcommand)]
+    pub(crate) action: LabelsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabelsAction {
+    /// What differs between two revisions, by track
+    Diff {
+        /// The dataset: a folder or a URL
+        dataset: String,
+        /// The older revision (0: automatic)
+        #[arg(value_name = "A")]
+        before: i32,
+        /// The newer revision
+        #[arg(value_name = "B")]
+        after: i32,
+        /// Only this clip: its number, or vehicle/number
+        #[arg(long, value_name = "ID")]
+        clip: Option<String>,
+        /// Configuration laid over the defaults (for its taxonomy and [store])
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -422,6 +484,11 @@ fn parse_view(text: &str) -> Result<ViewMode, String> {
     }
 }
 
+/// Checked here, so that a wrong one ends with the code of bad arguments.
+fn parse_account(text: &str) -> Result<String, String> {
+    boxwright_desk::Person::parse(text).map(|_| text.to_owned())
+}
+
 fn parse_speed(text: &str) -> Result<Speed, String> {
     if text == "max" {
         return Ok(Speed::Max);
@@ -497,6 +564,8 @@ mod tests {
             "boxwright run --from mcap FILE --view connect=rerun+http://127.0.0.1:9876/proxy",
             "boxwright view d --clip 12 --save f.rrd",
             "boxwright view d --serve",
+            "boxwright review d --listen 127.0.0.1:0 --db f --account ana=reviewer,important --account bo=annotator --lease 30s",
+            "boxwright labels diff d 0 1 --clip car/12 --json",
             "boxwright verify d --json",
             "boxwright sync --report d --html r.html",
             "boxwright sync --report --from mcap FILE --json",

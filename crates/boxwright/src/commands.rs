@@ -26,6 +26,10 @@ pub(crate) mod calib;
 
 pub(crate) mod view;
 
+pub(crate) mod review;
+
+pub(crate) mod labels;
+
 pub(crate) mod eval;
 
 pub(crate) mod track;

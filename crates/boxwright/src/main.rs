@@ -44,6 +44,8 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Run(args) => commands::run::execute(&args),
         Command::Replay(args) => commands::replay::execute(&args),
         Command::View(args) => commands::view::execute(&args),
+        Command::Review(args) => commands::review::execute(&args),
+        Command::Labels(args) => commands::labels::execute(&args),
         Command::Verify(args) => commands::verify::execute(&args),
         Command::Sync(args) => commands::sync::execute(&args),
         Command::Calib(args) => commands::calib::execute(&args),

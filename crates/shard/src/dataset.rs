@@ -171,6 +171,26 @@ impl Dataset {
         Ok(entries)
     }
 
+    /// Every clip once, ordered by vehicle and clip: its frames with the labels of its newest revision, or of the newest one up to
+    /// `revision`.
+    ///
+    /// # Errors
+    /// As [`Self::entries`].
+    pub fn clips(&self, revision: Option<i32>) -> Result<Vec<ManifestEntry>, ShardError> {
+        let mut clips: Vec<ManifestEntry> = Vec::new();
+        for entry in self.entries()? {
+            match clips.last_mut() {
+                Some(clip) if (&clip.vehicle, clip.clip) == (&entry.vehicle, entry.clip) => {
+                    if revision.is_none_or(|limit| entry.revision <= limit) {
+                        *clip = clip.with_labels_of(&entry);
+                    }
+                }
+                _ => clips.push(entry),
+            }
+        }
+        Ok(clips)
+    }
+
     /// One entry; `None` where the clip is not sealed.
     ///
     /// # Errors

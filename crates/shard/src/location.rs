@@ -95,6 +95,12 @@ impl DatasetLocation {
         Self { store: Store::folder(path) }
     }
 
+    /// Its folder, where it is one; `None` in an object store.
+    #[must_use]
+    pub fn folder_path(&self) -> Option<&Path> {
+        (!self.store.is_remote()).then(|| self.store.root())
+    }
+
     /// A path, `file:///path`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. `ambient` are settings that were
     /// found in the environment (`aws_access_key_id`, …); what the configuration says wins over them, and those that the store does not
     /// know are left aside.

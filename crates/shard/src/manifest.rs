@@ -181,6 +181,19 @@ impl ManifestEntry {
         self.files.iter().find(|file| file.table == table)
     }
 
+    /// This clip with the boxes and tracks of another of its revisions: what is read through it are the sweeps, images, samples and findings
+    /// of this entry and the labels of the other. Only for reading; no such entry is stored.
+    #[must_use]
+    pub fn with_labels_of(&self, other: &Self) -> Self {
+        let is_revised = |file: &&FileEntry| Table::REVISED.contains(&file.table);
+        let ours = self.files.iter().filter(|file| !is_revised(file));
+        let mut files: Vec<FileEntry> = ours.chain(other.files.iter().filter(is_revised)).cloned().collect();
+        files.sort_by_key(|file| file.table);
+        let mut rows = self.rows.clone();
+        rows.extend(Table::REVISED.map(|table| (table, other.rows.get(&table).copied().unwrap_or(0))));
+        Self { revision: other.revision, files, rows, ..self.clone() }
+    }
+
     /// The bytes that are stored.
     pub(crate) fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut json = serde_json::to_vec_pretty(self)?;

@@ -62,6 +62,9 @@ impl Table {
         Self::Late,
     ];
 
+    /// Tables that a revision of the labels replaces whole. All others stay those of revision 0.
+    pub const REVISED: [Self; 2] = [Self::Box3, Self::Track];
+
     /// Name of the table and of its folder.
     #[must_use]
     pub fn as_str(self) -> &'static str {

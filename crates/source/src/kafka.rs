@@ -50,6 +50,8 @@ mod queue;
 
 mod dead_letter;
 
+pub mod verdicts;
+
 mod sink;
 
 mod replay;

@@ -31,10 +31,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::json;
 
-/// Messages that are produced beyond what is committed, a vehicle: some clips, so that there is always work.
+/// Messages that are produced beyond what is committed, a vehicle: more than a clip that is open and one that is read ahead.
 const AHEAD: u64 = 3000;
 /// Length of a drive, a whole number of clips: where one drive ends and the next begins elsewhere, so does a clip.
-const DRIVE_S: i64 = 60;
+const DRIVE_S: i64 = 20;
 /// How often memory is looked at, and what is done with is deleted.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a file of the dataset is kept.
@@ -54,11 +54,11 @@ struct Args {
     /// Vehicles that drive at once
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=64))]
     vehicles: u32,
-    /// Beams of the lidar; with 600 firings a turn they make its points
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=256))]
+    /// Beams of the lidar; with 600 firings a turn they make its points. By default payloads are large enough not to be copied
+    #[arg(long, value_name = "N", default_value_t = 192, value_parser = clap::value_parser!(u32).range(2..=256))]
     beams: u32,
-    /// What the worker may take, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    /// What the worker may take, in MiB: by default the README's rule for ten vehicles (64 + 1024 + 10 times nine tables of 8), rounded up
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
     bound_mib: u64,
     /// End with one JSON object on stdout
     #[arg(long)]

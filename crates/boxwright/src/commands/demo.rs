@@ -170,7 +170,7 @@ mod with_broker {
 
     fn read_labels(dataset: &Dataset, taxonomy: &Taxonomy) -> anyhow::Result<Vec<Box3>> {
         let mut labels = Vec::new();
-        for entry in dataset.entries()? {
+        for entry in dataset.clips(None)? {
             labels.extend(ClipReader::open(dataset, &entry)?.boxes(taxonomy)?);
         }
         Ok(labels)
@@ -202,6 +202,7 @@ mod with_broker {
         ui::print(&format!(
             "\nWhere to look next\n  boxwright view {folder}                 3D boxes, tracks and cameras in the browser\n  \
              boxwright view {folder} --save a.rrd    the same as a Rerun recording\n  \
+             boxwright review {folder}               accept and correct the labels\n  \
              python -c \"import polars as pl; print(pl.read_parquet('{folder}/box3/**/*.parquet'))\"\n  \
              boxwright run --from mcap FILE          your own drive, no broker needed"
         ));
@@ -209,7 +210,7 @@ mod with_broker {
     }
 
     fn after(finished: &DemoReport, dataset: &Dataset, taxonomy: &Arc<Taxonomy>, args: &DemoArgs) -> anyhow::Result<()> {
-        let entries = dataset.entries()?;
+        let entries = dataset.clips(None)?;
         if let Some(file) = &args.save {
             let written = view::save(dataset, &entries, taxonomy.clone(), file)?;
             ui::say(&format!("{}: {} samples, {}", file.display(), written.frames, ui::bytes(written.bytes)));

@@ -47,7 +47,7 @@ fn of_recording(args: &SyncArgs, format: &str, path: &str) -> anyhow::Result<Tal
 
 fn tally_of(dataset: &Dataset) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
-    for entry in dataset.entries()? {
+    for entry in dataset.clips(None)? {
         let reader = ClipReader::open(dataset, &entry)?;
         reader.samples()?.iter().for_each(|sample| tally.sample(&entry.vehicle, sample));
         reader.findings()?.iter().for_each(|finding| tally.finding(&entry.vehicle, finding));

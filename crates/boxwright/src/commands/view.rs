@@ -17,7 +17,7 @@ pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
     let config = load_config(args.config.as_deref(), None)?;
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let dataset = Dataset::open_at(&locate(&args.dataset, &config.store)?)?;
-    let entries = choose(dataset.entries()?, args.clip.as_deref())?;
+    let entries = choose(dataset.clips(args.revision)?, args.clip.as_deref())?;
     match &args.save {
         Some(file) => {
             let written = save(&dataset, &entries, taxonomy, file)?;

@@ -1,10 +1,9 @@
 //! Our own dataset as labels: the newest revision of every clip.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boxwright_model::Taxonomy;
-use boxwright_shard::{ClipReader, Dataset, ManifestEntry};
+use boxwright_shard::{ClipReader, Dataset};
 
 use crate::error::EvalError;
 use crate::labels::{Camera, FrameNumbers, LabelSet, Object};
@@ -15,12 +14,9 @@ use crate::labels::{Camera, FrameNumbers, LabelSet, Object};
 /// When a clip cannot be read, or no clip knows the camera.
 pub fn read(dataset: &Dataset, taxonomy: &Taxonomy, camera: Option<&str>) -> Result<LabelSet, EvalError> {
     let mut set = LabelSet::new(dataset.root(), FrameNumbers::StampNs);
-    let mut newest: BTreeMap<(Arc<str>, i64), ManifestEntry> = BTreeMap::new();
-    for entry in dataset.entries()? {
-        newest.insert((entry.vehicle.clone(), entry.clip.0), entry);
-    }
     let mut cameras = Vec::new();
-    for ((vehicle, _), entry) in newest {
+    for entry in dataset.clips(None)? {
+        let vehicle = entry.vehicle.clone();
         let clip = ClipReader::open(dataset, &entry)?;
         let name: Arc<str> = format!("{vehicle}/{}", entry.clip).into();
         for sample in clip.samples()? {

@@ -46,9 +46,10 @@ pub(crate) fn topic_of(topic: &str) -> String {
 }
 
 /// Outcome of one message, filled by the delivery callback.
-type Slot = Mutex<Option<Result<(), KafkaError>>>;
+pub(super) type Slot = Mutex<Option<Result<(), KafkaError>>>;
 
-struct LetterContext;
+/// Tells of each message by its [`Slot`].
+pub(super) struct LetterContext;
 
 impl ClientContext for LetterContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -106,6 +106,11 @@ impl KafkaSource {
         self.context.queue.bytes()
     }
 
+    #[cfg(test)]
+    pub(crate) fn consumer(&self) -> std::sync::Weak<SourceConsumer> {
+        self.consumer.as_ref().map(Arc::downgrade).unwrap_or_default()
+    }
+
     /// The first event that was set aside and is wanted again.
     fn take_set_aside(&mut self) -> Option<SourceEvent> {
         let wanted = |event: &SourceEvent| partition_of(event).is_none_or(|partition| !self.context.is_held_back(&partition));

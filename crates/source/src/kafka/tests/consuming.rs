@@ -327,7 +327,7 @@ pub(super) fn read_one(config: &KafkaConfig, topic: &str) -> (String, Vec<(Strin
 #[test]
 fn a_source_that_is_dropped_with_large_messages_in_its_queue_closes_its_consumer() {
     let lab = Lab::with_topics(1);
-    let sink = lab.sink();
+    let mut sink = lab.sink();
     (0..4).for_each(|seq| sink.send(&message(SensorKind::Lidar, "car", seq, 3 << 20)).unwrap());
     sink.flush(Duration::from_secs(10)).unwrap();
     let mut source = lab.source();
@@ -337,7 +337,8 @@ fn a_source_that_is_dropped_with_large_messages_in_its_queue_closes_its_consumer
         assert!(Instant::now() < deadline, "nothing waits in the queue");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let consumer = Arc::downgrade(source.consumer.as_ref().unwrap());
+    let consumer = source.consumer();
+    assert!(consumer.upgrade().is_some());
     drop(first);
     drop(source);
     assert!(consumer.upgrade().is_none(), "the consumer is still there");

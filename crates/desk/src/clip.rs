@@ -1,0 +1,201 @@
+//! A clip at the desk: its labels as they stand, and everything that was done to them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use boxwright_model::space::yaw_rad;
+use boxwright_model::{Box3, Sample, Taxonomy, Track};
+use boxwright_shard::{ClipReader, Dataset, ManifestEntry};
+use serde_json::{Value, json};
+
+use crate::error::DeskError;
+use crate::labels::{Labels, TrackDoc};
+use crate::operation::Surroundings;
+use crate::people::Grade;
+use crate::scene::{OpenScenes, Scene};
+use crate::store::{ClipName, ClipRow, Done, Store};
+
+/// One clip.
+pub(crate) struct DeskClip {
+    pub(crate) name: ClipName,
+    pub(crate) grade: Grade,
+    /// Entry of revision 0: the frames.
+    pub(crate) entry: ManifestEntry,
+    pub(crate) samples: Vec<Sample>,
+    /// Labels that the operations start from.
+    pub(crate) boxes: Vec<Box3>,
+    pub(crate) tracks: Vec<Track>,
+    work: Mutex<Work>,
+    scene: OnceLock<Arc<Scene>>,
+    /// Held while the scene is read, so that it is read once.
+    opening: Mutex<()>,
+}
+
+/// What changes.
+pub(crate) struct Work {
+    pub(crate) labels: Labels,
+    pub(crate) history: Vec<Done>,
+    /// Last operation on each track.
+    pub(crate) revs: BTreeMap<u32, i64>,
+    pub(crate) row: ClipRow,
+}
+
+impl Work {
+    /// Place of the newest operation.
+    pub(crate) fn seq(&self) -> i64 {
+        self.history.last().map_or(0, |done| done.seq)
+    }
+
+    pub(crate) fn rev(&self, track: u32) -> i64 {
+        self.revs.get(&track).copied().unwrap_or(0)
+    }
+
+    /// Takes an operation that is stored.
+    pub(crate) fn take(&mut self, done: Done) {
+        self.labels.apply(&done.changes);
+        for track in crate::labels::touched(&done.changes) {
+            self.revs.insert(track, done.seq);
+        }
+        self.history.push(done);
+    }
+
+    /// Whether nothing has taken an operation back, or what did was taken back itself.
+    fn is_live(&self, seq: i64) -> bool {
+        !self.history.iter().any(|done| done.undoes == Some(seq) && self.is_live(done.seq))
+    }
+
+    /// The operation that `undo` of a person means: their last one that stands.
+    pub(crate) fn undo_of(&self, person: &str) -> Option<&Done> {
+        let own = self.history.iter().rev().filter(|done| done.person == person && done.undoes.is_none());
+        own.into_iter().find(|done| self.is_live(done.seq))
+    }
+
+    /// The undo that `redo` of a person takes back: their last one that stands, if they have done nothing since.
+    pub(crate) fn redo_of(&self, person: &str) -> Option<&Done> {
+        for done in self.history.iter().rev().filter(|done| done.person == person) {
+            let Some(undone) = done.undoes else { return None };
+            let is_redo = self.history.iter().any(|other| other.seq == undone && other.undoes.is_some());
+            if !is_redo && self.is_live(done.seq) {
+                return Some(done);
+            }
+        }
+        None
+    }
+}
+
+impl DeskClip {
+    /// Reads the labels of a clip and does again what was done to them.
+    pub(crate) fn open(
+        dataset: &Dataset,
+        entries: &[ManifestEntry],
+        taxonomy: &Taxonomy,
+        store: &Store,
+    ) -> Result<Option<Self>, DeskError> {
+        let (Some(first), Some(newest)) = (entries.first(), entries.last()) else { return Ok(None) };
+        let name = ClipName { vehicle: first.vehicle.to_string(), clip: first.clip.0 };
+        let row = store.clip(&name, newest.revision)?;
+        let Some(base) = entries.iter().find(|entry| entry.revision == row.base_revision) else {
+            let message =
+                format!("expected revision {} of clip {name:?}, from which its operations start, got none", row.base_revision);
+            return Err(DeskError::Foreign(message));
+        };
+        let reader =
+            ClipReader::open(dataset, &if base.revision == first.revision { first.clone() } else { first.with_labels_of(base) })?;
+        let samples = reader.samples()?;
+        let (boxes, tracks) = (reader.boxes(taxonomy)?, reader.tracks(taxonomy)?);
+        let places: BTreeMap<i64, u32> = samples.iter().zip(0..).map(|(sample, index)| (sample.stamp_ns, index)).collect();
+        let labels = Labels::from_shards(&tracks, &boxes, taxonomy, |stamp_ns| places.get(&stamp_ns).copied());
+        let mut work = Work { labels, history: Vec::new(), revs: BTreeMap::new(), row };
+        for done in store.operations(&name)? {
+            work.take(done);
+        }
+        Ok(Some(Self {
+            name,
+            grade: Grade::of_clip(&first.grade),
+            entry: first.clone(),
+            samples,
+            boxes,
+            tracks,
+            work: Mutex::new(work),
+            scene: OnceLock::new(),
+            opening: Mutex::new(()),
+        }))
+    }
+
+    pub(crate) fn work(&self) -> MutexGuard<'_, Work> {
+        // What panics changes nothing before the database has it, and then only by `take`, which does not panic.
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the sensors saw; read when somebody first asks.
+    pub(crate) fn scene(&self, open: &OpenScenes) -> Result<Arc<Scene>, DeskError> {
+        let _once = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scene) = self.scene.get() {
+            return Ok(scene.clone());
+        }
+        let scene = Arc::new(Scene::spool(open(&self.entry)?)?);
+        if scene.samples() as usize != self.samples.len() {
+            let message = format!("clip {:?}: expected {} moments, got {}", self.name, self.samples.len(), scene.samples());
+            return Err(DeskError::Foreign(message));
+        }
+        Ok(self.scene.get_or_init(|| scene).clone())
+    }
+
+    /// The clip as the page has it.
+    pub(crate) fn page(&self, scene: &Scene) -> Value {
+        let origin = scene.world_from_ego(0).inverse();
+        let samples: Vec<Value> = (0..scene.samples())
+            .map(|sample| {
+                let local_from_ego = origin * scene.world_from_ego(sample);
+                let place = local_from_ego.translation.vector;
+                let images: Vec<&str> = scene.images(sample).iter().map(|image| &*image.sensor).collect();
+                json!({
+                    "stamp_ns": scene.stamp_ns(sample).to_string(),
+                    "local_from_ego": [place.x, place.y, place.z, yaw_rad(&local_from_ego.rotation)],
+                    "images": images,
+                })
+            })
+            .collect();
+        let cameras: Vec<Value> = scene.cameras().iter().map(camera).collect();
+        let work = self.work();
+        let tracks: BTreeMap<String, Value> =
+            work.labels.tracks().iter().map(|(number, track)| (number.to_string(), page_track(track, scene))).collect();
+        json!({
+            "vehicle": self.name.vehicle, "clip": self.name.clip, "grade": self.grade,
+            "revision": work.row.last_revision, "seq": work.seq(), "unfinished": work.seq() > work.row.finished_seq,
+            "samples": samples, "cameras": cameras, "tracks": tracks, "revs": work.revs,
+        })
+    }
+}
+
+/// A camera for the page: its matrix `image_from_ego`, row by row, without distortion.
+fn camera(camera: &boxwright_model::SceneCamera) -> Value {
+    let sensor_from_ego = camera.ego_from_sensor.inverse().to_homogeneous();
+    let rows: Vec<f64> = (0..3).flat_map(|row| (0..4).map(move |column| (row, column))).map(|at| sensor_from_ego[at]).collect();
+    let model = &camera.model;
+    json!({
+        "sensor": &*camera.sensor, "sensor_from_ego": rows, "width": model.width_px, "height": model.height_px,
+        "fx": model.fx_px, "fy": model.fy_px, "cx": model.cx_px, "cy": model.cy_px,
+    })
+}
+
+/// A track for the page: its boxes in the ego frame of their samples, by number of the sample, as
+/// `[x, y, z, length, width, height, yaw, points, predicted, keyed]`.
+pub(crate) fn page_track(track: &TrackDoc, scene: &Scene) -> Value {
+    let boxes: BTreeMap<String, Value> = track
+        .boxes
+        .iter()
+        .map(|(sample, state)| {
+            let ego = state.cuboid().transformed(&scene.world_from_ego(*sample).inverse());
+            let (c, s) = (ego.center_m, ego.size_lwh_m);
+            let row = json!([c.x, c.y, c.z, s.x, s.y, s.z, ego.yaw_rad(), state.points, state.predicted, state.keyed]);
+            (sample.to_string(), row)
+        })
+        .collect();
+    let state = &track.state;
+    json!({
+        "class": state.class, "score": state.score, "static": state.is_static, "verdict": state.verdict,
+        "decided_by": state.decided_by, "error": state.error, "boxes": boxes,
+        "saved_s": crate::queue::saved_s(track), "worst": crate::queue::worst_sample(track),
+    })
+}

@@ -1,0 +1,719 @@
+//! The desk itself: every request of a person, without HTTP.
+//!
+//! Each method takes the person who asks and the time, checks what they may, notes it, and does it. An operation is planned on the labels as
+//! they stand, stored, and only then applied: what a person was told is on the disk.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use boxwright_model::{ClipId, Taxonomy};
+use boxwright_shard::{Dataset, ManifestEntry, SealOutcome};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::clip::{DeskClip, Work, page_track};
+use crate::error::DeskError;
+use crate::geometry::Refusal;
+use crate::labels::{Change, Verdict, reversed, touched};
+use crate::operation::{Around, Context, Operation, plan};
+use crate::people::{Person, Right};
+use crate::queue;
+use crate::revision;
+use crate::scene::{OpenScenes, Scene};
+use crate::secret;
+use crate::store::{Audited, ClipName, Done, Outgoing, Remark, Store};
+
+/// How long a session lasts: a shift with its breaks.
+const SESSION_MS: i64 = 12 * 3_600_000;
+/// How long a sign-in link can be used.
+const KEY_MS: i64 = 24 * 3_600_000;
+/// Wrong passwords for one name after which it is closed for a while, and for how long.
+const WRONG_PASSWORDS: i64 = 5;
+/// See [`WRONG_PASSWORDS`].
+const CLOSED_MS: i64 = 60_000;
+/// Shortest password.
+const PASSWORD_CHARS: usize = 10;
+/// Longest remark.
+const REMARK_CHARS: usize = 4_000;
+/// Longest id that a page may give to what it sends.
+const ID_CHARS: usize = 64;
+/// Lines of the audit log that are answered at once.
+const AUDIT_LINES: u32 = 500;
+/// A look that took longer than this was a break; its time is not counted.
+const LONGEST_LOOK_MS: i64 = 10 * 60_000;
+
+/// What a desk is made of.
+pub struct DeskSetup {
+    /// The clips.
+    pub dataset: Dataset,
+    /// Classes.
+    pub taxonomy: Arc<Taxonomy>,
+    /// The database.
+    pub store: Store,
+    /// Opens the sweeps and images of a clip.
+    pub scenes: OpenScenes,
+    /// How long an item stays with a person who does nothing.
+    pub lease_ms: i64,
+}
+
+/// The desk.
+pub struct Desk {
+    setup: DeskSetup,
+    /// Clips in order; read again when new ones were sealed.
+    clips: Mutex<BTreeMap<ClipName, Arc<DeskClip>>>,
+}
+
+/// What a page sends to change labels.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Made by the page: what is sent twice is done once.
+    pub id: String,
+    /// The last operation that the page had seen on each track that this one is about.
+    #[serde(default)]
+    pub base: BTreeMap<u32, i64>,
+    /// An [`Operation`], or `{"kind": "undo"}`, or `{"kind": "redo"}`.
+    pub operation: Value,
+    /// From the item being shown to this, in milliseconds.
+    #[serde(default)]
+    pub spent_ms: Option<i64>,
+}
+
+/// What a page sends to make a remark.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRemark {
+    /// Made by the page.
+    pub id: String,
+    /// Track; none for the clip as a whole.
+    #[serde(default)]
+    pub track: Option<u32>,
+    /// Sample; none for the whole track.
+    #[serde(default)]
+    pub sample: Option<u32>,
+    /// Kind of error.
+    #[serde(default)]
+    pub error: Option<crate::labels::ErrorKind>,
+    /// What they say.
+    pub body: String,
+}
+
+/// An operation with where it came from.
+enum Kind {
+    New(Box<Operation>),
+    Undo,
+    Redo,
+}
+
+impl Desk {
+    /// Reads the labels of every clip.
+    ///
+    /// # Errors
+    /// When the dataset or the database cannot be read.
+    pub fn open(setup: DeskSetup) -> Result<Self, DeskError> {
+        let desk = Self { setup, clips: Mutex::default() };
+        desk.find_clips()?;
+        Ok(desk)
+    }
+
+    /// Looks for clips that were sealed since.
+    fn find_clips(&self) -> Result<(), DeskError> {
+        let mut by_clip: BTreeMap<ClipName, Vec<ManifestEntry>> = BTreeMap::new();
+        for entry in self.setup.dataset.entries()? {
+            by_clip.entry(ClipName { vehicle: entry.vehicle.to_string(), clip: entry.clip.0 }).or_default().push(entry);
+        }
+        for (name, entries) in by_clip {
+            if self.clips.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&name) {
+                continue;
+            }
+            if let Some(clip) = DeskClip::open(&self.setup.dataset, &entries, &self.setup.taxonomy, &self.setup.store)? {
+                self.clips.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_insert_with(|| Arc::new(clip));
+            }
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> Vec<Arc<DeskClip>> {
+        self.clips.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn store(&self) -> &Store {
+        &self.setup.store
+    }
+
+    // Who is there.
+
+    /// Makes or changes an account and returns the key of a link that signs it in once.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn invite(&self, person: &Person, now_ms: i64) -> Result<String, DeskError> {
+        self.store().put_person(person, None)?;
+        let key = secret::token();
+        self.store().put_key(&key, &person.name, now_ms + KEY_MS)?;
+        self.store().note(now_ms, &person.name, "invited", None, person.role.as_str())?;
+        Ok(key)
+    }
+
+    /// Opens a session with the key of a link.
+    ///
+    /// # Errors
+    /// When the key opens nothing, or the database fails.
+    pub fn sign_in_by_key(&self, key: &str, now_ms: i64) -> Result<(String, Person), DeskError> {
+        let Some(person) = self.store().take_key(key, now_ms)? else {
+            return Err(DeskError::SignIn("this link was used before or is too old: ask for another one".to_owned()));
+        };
+        self.open_session(person, now_ms)
+    }
+
+    /// Opens a session with a password.
+    ///
+    /// # Errors
+    /// When the two do not fit, the name was tried too often, or the database fails.
+    pub fn sign_in(&self, name: &str, password: &str, now_ms: i64) -> Result<(String, Person), DeskError> {
+        if self.store().noted_since(name, "refused", now_ms - CLOSED_MS)? >= WRONG_PASSWORDS {
+            return Err(DeskError::TooMany(format!("{WRONG_PASSWORDS} wrong passwords within a minute: wait a minute")));
+        }
+        match self.store().person_by_password(name, password)? {
+            Some(person) => self.open_session(person, now_ms),
+            None => {
+                self.store().note(now_ms, name, "refused", None, "wrong name or password")?;
+                Err(DeskError::SignIn("wrong name or password".to_owned()))
+            }
+        }
+    }
+
+    fn open_session(&self, person: Person, now_ms: i64) -> Result<(String, Person), DeskError> {
+        let token = secret::token();
+        self.store().put_session(&token, &person.name, now_ms, now_ms + SESSION_MS)?;
+        self.store().note(now_ms, &person.name, "signed in", None, "")?;
+        Ok((token, person))
+    }
+
+    /// Whose session it is.
+    ///
+    /// # Errors
+    /// When it is nobody's, or the database fails.
+    pub fn person(&self, token: &str, now_ms: i64) -> Result<Person, DeskError> {
+        self.store().session(token, now_ms)?.ok_or_else(|| DeskError::SignIn("nobody is signed in".to_owned()))
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn sign_out(&self, token: &str) -> Result<(), DeskError> {
+        self.store().end_session(token)
+    }
+
+    /// All accounts.
+    ///
+    /// # Errors
+    /// When the person may not, or the database fails.
+    pub fn people(&self, person: &Person) -> Result<Vec<Person>, DeskError> {
+        allow(person, Right::Oversee)?;
+        self.store().people()
+    }
+
+    /// Makes or changes an account.
+    ///
+    /// # Errors
+    /// When the person may not, name or password are none, or the database fails.
+    pub fn put_person(&self, person: &Person, account: &Person, password: Option<&str>, now_ms: i64) -> Result<(), DeskError> {
+        allow(person, Right::Administer)?;
+        account.check().map_err(DeskError::Request)?;
+        if password.is_some_and(|password| password.chars().count() < PASSWORD_CHARS) {
+            return Err(DeskError::Request(format!("expected a password of {PASSWORD_CHARS} characters or more")));
+        }
+        self.store().put_person(account, password)?;
+        let detail = format!("{} {} {}", account.name, account.role, account.clearance);
+        self.store().note(now_ms, &person.name, "account", None, &detail)
+    }
+
+    // Clips.
+
+    /// A clip, if the person is cleared for it. A refusal is noted.
+    fn clip(&self, person: &Person, name: &ClipName, now_ms: i64) -> Result<Arc<DeskClip>, DeskError> {
+        let found = self.clips.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let Some(clip) = found else {
+            return Err(DeskError::NotFound(format!("expected a clip of the dataset, got {}/{}", name.vehicle, name.clip)));
+        };
+        if clip.grade > person.clearance {
+            self.store().note(now_ms, &person.name, "not cleared", Some(name), clip.grade.as_str())?;
+            return Err(DeskError::Clearance { grade: clip.grade, clearance: person.clearance });
+        }
+        Ok(clip)
+    }
+
+    /// The clips that a person may see, and how far they are.
+    ///
+    /// # Errors
+    /// When new clips cannot be read.
+    pub fn clips(&self, person: &Person) -> Result<Value, DeskError> {
+        self.find_clips()?;
+        let row = |clip: &DeskClip| {
+            let work = clip.work();
+            let count = |verdict: Verdict| work.labels.tracks().values().filter(|track| track.state.verdict == verdict).count();
+            json!({
+                "vehicle": clip.name.vehicle, "clip": clip.name.clip, "grade": clip.grade, "samples": clip.samples.len(),
+                "tracks": work.labels.tracks().len(), "open": count(Verdict::Open), "returned": count(Verdict::Returned),
+                "accepted": count(Verdict::Accepted), "revision": work.row.last_revision,
+                "unfinished": work.seq() > work.row.finished_seq,
+            })
+        };
+        let all = self.all();
+        let cleared = all.iter().filter(|clip| clip.grade <= person.clearance);
+        Ok(json!({ "clips": cleared.map(|clip| row(clip)).collect::<Vec<_>>() }))
+    }
+
+    /// A clip with all its labels. That it was seen is noted.
+    ///
+    /// # Errors
+    /// When the person may not, or the clip cannot be read.
+    pub fn open_clip(&self, person: &Person, name: &ClipName, now_ms: i64) -> Result<Value, DeskError> {
+        let clip = self.clip(person, name, now_ms)?;
+        let scene = clip.scene(&self.setup.scenes)?;
+        self.store().note(now_ms, &person.name, "opened", Some(name), "")?;
+        Ok(clip.page(&scene))
+    }
+
+    /// The sweeps and images of a clip.
+    ///
+    /// # Errors
+    /// When the person may not, or the clip cannot be read.
+    pub fn scene(&self, person: &Person, name: &ClipName, now_ms: i64) -> Result<Arc<Scene>, DeskError> {
+        self.clip(person, name, now_ms)?.scene(&self.setup.scenes)
+    }
+
+    // The queue.
+
+    /// The next item for a person, which nobody else will get while it is theirs: in one clip where `only` names one. `after` is what they
+    /// have passed over.
+    ///
+    /// # Errors
+    /// When the person may not, or the database fails.
+    pub fn next(
+        &self,
+        person: &Person,
+        only: Option<&ClipName>,
+        after: &[(ClipName, u32)],
+        now_ms: i64,
+    ) -> Result<Value, DeskError> {
+        allow(person, Right::Edit)?;
+        if let Some(name) = only {
+            self.clip(person, name, now_ms)?;
+        }
+        let mut items: Vec<(f64, ClipName, u32, Option<u32>)> = Vec::new();
+        for clip in self.all() {
+            if clip.grade > person.clearance || only.is_some_and(|name| *name != clip.name) {
+                continue;
+            }
+            let work = clip.work();
+            let waiting = work.labels.tracks().iter().filter(|(_, track)| track.state.verdict != Verdict::Accepted);
+            items.extend(
+                waiting.map(|(number, track)| (queue::saved_s(track), clip.name.clone(), *number, queue::worst_sample(track))),
+            );
+        }
+        let left = items.len();
+        items.retain(|(_, name, track, _)| !after.iter().any(|(passed, number)| passed == name && number == track));
+        items.sort_by(|one, two| two.0.total_cmp(&one.0).then_with(|| (&one.1, one.2).cmp(&(&two.1, two.2))));
+        let keys: Vec<(ClipName, u32)> = items.iter().map(|(_, name, track, _)| (name.clone(), *track)).collect();
+        let taken = self.store().take_lease(&keys, &person.name, now_ms, now_ms + self.setup.lease_ms)?;
+        let item = taken.and_then(|index| items.get(index)).map(|(saved_s, name, track, worst)| {
+            json!({ "vehicle": name.vehicle, "clip": name.clip, "track": track, "sample": worst, "saved_s": saved_s })
+        });
+        Ok(json!({ "item": item, "left": left, "lease_ms": self.setup.lease_ms }))
+    }
+
+    /// Takes a track that the person chose, or makes their lease last longer. False where somebody else has it.
+    ///
+    /// # Errors
+    /// When the person may not, or the database fails.
+    pub fn hold(&self, person: &Person, name: &ClipName, track: u32, now_ms: i64) -> Result<bool, DeskError> {
+        allow(person, Right::Edit)?;
+        self.clip(person, name, now_ms)?;
+        self.store().renew_lease(name, track, &person.name, now_ms, now_ms + self.setup.lease_ms)
+    }
+
+    /// Gives a track back.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn release(&self, person: &Person, name: &ClipName, track: u32) -> Result<(), DeskError> {
+        self.store().end_lease(name, track, &person.name)
+    }
+
+    // Operations.
+
+    /// Does what a person asks, once.
+    ///
+    /// # Errors
+    /// [`DeskError::Conflict`] with both sides where somebody else has changed or holds one of the tracks; a refusal where it makes no
+    /// sense; or when the person may not, or the database fails: then nothing was changed.
+    pub fn perform(&self, person: &Person, name: &ClipName, asked: &Asked, now_ms: i64) -> Result<Value, DeskError> {
+        allow(person, Right::Edit)?;
+        check_id(&asked.id)?;
+        let clip = self.clip(person, name, now_ms)?;
+        let scene = clip.scene(&self.setup.scenes)?;
+        let kind = kind_of(&asked.operation)?;
+        if let Kind::New(operation) = &kind
+            && operation.is_verdict()
+        {
+            allow(person, Right::Decide)?;
+        }
+        let mut work = clip.work();
+        if let Some(done) = work.history.iter().find(|done| done.id == asked.id) {
+            return Ok(outcome(&work, done, &scene));
+        }
+        let (changes, undoes, op_name) = match &kind {
+            Kind::New(operation) => {
+                self.check_base(person, name, asked, &operation.tracks(), &work, &scene, now_ms)?;
+                let context =
+                    Context { labels: &work.labels, around: &*scene, taxonomy: &self.setup.taxonomy, person: &person.name };
+                (plan(&context, operation)?, None, operation.name())
+            }
+            Kind::Undo => take_back(work.undo_of(&person.name), "undo")?,
+            Kind::Redo => take_back(work.redo_of(&person.name), "redo")?,
+        };
+        let changes = as_stored(&changes)?;
+        if !work.labels.fits(&changes) {
+            return Err(conflict(asked, &touched(&changes).into_iter().collect::<Vec<_>>(), &work, &scene, None));
+        }
+        let done = Done {
+            seq: work.seq() + 1,
+            id: asked.id.clone(),
+            person: person.name.clone(),
+            at_ms: now_ms,
+            name: op_name.to_owned(),
+            class: class_of(&changes, &work),
+            request: asked.operation.clone(),
+            changes,
+            undoes,
+            spent_ms: asked.spent_ms.filter(|spent| (0..LONGEST_LOOK_MS).contains(spent)),
+        };
+        let verdict = match &kind {
+            Kind::New(operation) if operation.is_verdict() || matches!(**operation, Operation::Delete { .. }) => {
+                Some(verdict(name, &done))
+            }
+            _ => None,
+        };
+        self.store().add_operation(name, &done, verdict.as_ref())?;
+        let seq = done.seq;
+        work.take(done);
+        let Some(done) = work.history.iter().rfind(|done| done.seq == seq) else {
+            return Err(DeskError::Foreign("an operation is missing from its own history".to_owned()));
+        };
+        Ok(outcome(&work, done, &scene))
+    }
+
+    /// Refuses what is based on labels that somebody has changed since, or holds.
+    #[expect(clippy::too_many_arguments, reason = "the two sides of a conflict are all of these")]
+    fn check_base(
+        &self,
+        person: &Person,
+        name: &ClipName,
+        asked: &Asked,
+        tracks: &[u32],
+        work: &Work,
+        scene: &Scene,
+        now_ms: i64,
+    ) -> Result<(), DeskError> {
+        for track in tracks {
+            if asked.base.get(track).copied().unwrap_or(0) != work.rev(*track) {
+                return Err(conflict(asked, tracks, work, scene, None));
+            }
+            if let Some(holder) = self.store().lease_of_another(name, *track, &person.name, now_ms)? {
+                return Err(conflict(asked, tracks, work, scene, Some(&holder)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was done to a clip, or to one of its tracks, oldest first.
+    ///
+    /// # Errors
+    /// When the person may not.
+    pub fn history(&self, person: &Person, name: &ClipName, track: Option<u32>, now_ms: i64) -> Result<Value, DeskError> {
+        let clip = self.clip(person, name, now_ms)?;
+        let work = clip.work();
+        let is_meant = |done: &&Done| track.is_none_or(|track| touched(&done.changes).contains(&track));
+        Ok(json!({ "operations": work.history.iter().filter(is_meant).map(summary).collect::<Vec<_>>() }))
+    }
+
+    // The end of a clip.
+
+    /// Writes the labels as they stand as the next revision. With `anyway` also where tracks were not decided about (they stay as they
+    /// are) or were returned (they are left out).
+    ///
+    /// # Errors
+    /// When the person may not, something is undecided, somebody else has written a revision, or writing fails.
+    pub fn finish(&self, person: &Person, name: &ClipName, anyway: bool, now_ms: i64) -> Result<Value, DeskError> {
+        allow(person, Right::Decide)?;
+        let clip = self.clip(person, name, now_ms)?;
+        let scene = clip.scene(&self.setup.scenes)?;
+        let mut work = clip.work();
+        let count = |verdict: Verdict| work.labels.tracks().values().filter(|track| track.state.verdict == verdict).count();
+        let (open, returned) = (count(Verdict::Open), count(Verdict::Returned));
+        if !anyway && open + returned > 0 {
+            let message = format!("expected a decision about every track, got {open} open and {returned} returned");
+            return Err(refusal(message));
+        }
+        let newest = self.newest_revision(name)?;
+        let row = work.row;
+        if newest != row.last_revision && Some(newest) != row.finishing_revision {
+            return Err(refusal(format!(
+                "expected revision {} to be the newest of this clip, got {newest}, which was not written from here\n\
+                 hint: start the review with a new --db, which begins from that revision",
+                row.last_revision
+            )));
+        }
+        if work.seq() == row.finished_seq && row.last_revision > row.base_revision {
+            return Ok(json!({ "revision": row.last_revision, "written": false }));
+        }
+        // A revision that is there although nobody has heard of its end holds what was known then; this one holds more.
+        let next = newest + 1;
+        self.store().begin_finish(name, next)?;
+        let source = revision::Source {
+            entry: &clip.entry,
+            samples: &clip.samples,
+            boxes: &clip.boxes,
+            tracks: &clip.tracks,
+            labels: &work.labels,
+        };
+        let sealed = match revision::write(&self.setup.dataset, &source, &*scene, &self.setup.taxonomy, next)? {
+            SealOutcome::Sealed(entry) => entry,
+            SealOutcome::AlreadySealed(_) => {
+                return Err(refusal(format!("expected to write revision {next}, got it from somebody else at the same time")));
+            }
+        };
+        let seq = work.seq();
+        let body = json!({
+            "kind": "finish", "vehicle": name.vehicle, "clip": name.clip, "revision": next, "person": person.name, "at_ms": now_ms,
+            "tracks": work.labels.tracks().len(), "open": open, "returned": returned,
+        });
+        let id = format!("{}/{}/r{next}", name.vehicle, name.clip);
+        let outgoing = Outgoing { id, vehicle: name.vehicle.clone(), at_ms: now_ms, body: body.to_string() };
+        self.store().end_finish(name, next, seq, &outgoing)?;
+        self.store().note(now_ms, &person.name, "finished", Some(name), &format!("revision {next}"))?;
+        work.row = self.store().clip(name, next)?;
+        let files: Vec<&str> = sealed.files.iter().map(|file| file.path.as_str()).collect();
+        Ok(json!({ "revision": next, "written": true, "files": files }))
+    }
+
+    fn newest_revision(&self, name: &ClipName) -> Result<i32, DeskError> {
+        let entries = self.setup.dataset.entries()?;
+        let of_clip = entries.iter().filter(|entry| *entry.vehicle == *name.vehicle && entry.clip == ClipId(name.clip));
+        Ok(of_clip.map(|entry| entry.revision).max().unwrap_or(0))
+    }
+
+    // Remarks, statistics, audit.
+
+    /// Adds a remark.
+    ///
+    /// # Errors
+    /// When the person may not, it is too long, or the database fails.
+    pub fn remark(&self, person: &Person, name: &ClipName, new: NewRemark, now_ms: i64) -> Result<Value, DeskError> {
+        allow(person, Right::Edit)?;
+        self.clip(person, name, now_ms)?;
+        check_id(&new.id)?;
+        let length = new.body.chars().count();
+        if length > REMARK_CHARS || (length == 0 && new.error.is_none()) {
+            return Err(DeskError::Request(format!("expected a remark of 1 to {REMARK_CHARS} characters, got {length}")));
+        }
+        let error = new.error.and_then(|error| serde_json::to_value(error).ok()).and_then(|word| Some(word.as_str()?.to_owned()));
+        let remark = Remark {
+            id: new.id,
+            track: new.track,
+            sample: new.sample,
+            person: person.name.clone(),
+            at_ms: now_ms,
+            error,
+            body: new.body,
+            resolved_by: None,
+        };
+        self.store().add_remark(name, &remark)?;
+        self.remarks(person, name, now_ms)
+    }
+
+    /// Settles a remark.
+    ///
+    /// # Errors
+    /// When the person may not, there is no such remark, or the database fails.
+    pub fn resolve(&self, person: &Person, name: &ClipName, id: &str, now_ms: i64) -> Result<Value, DeskError> {
+        allow(person, Right::Edit)?;
+        self.clip(person, name, now_ms)?;
+        if !self.store().resolve_remark(name, id, &person.name)? {
+            return Err(DeskError::NotFound(format!("expected a remark of this clip, got {id:?}")));
+        }
+        self.remarks(person, name, now_ms)
+    }
+
+    /// The remarks on a clip.
+    ///
+    /// # Errors
+    /// When the person may not, or the database fails.
+    pub fn remarks(&self, person: &Person, name: &ClipName, now_ms: i64) -> Result<Value, DeskError> {
+        self.clip(person, name, now_ms)?;
+        Ok(json!({ "remarks": self.store().remarks(name)? }))
+    }
+
+    /// Seconds by person, action and class, and how long what is left will take at the mean of all looks.
+    ///
+    /// # Errors
+    /// When the person may not, or the database fails.
+    pub fn statistics(&self, person: &Person) -> Result<Value, DeskError> {
+        allow(person, Right::Oversee)?;
+        let spent = self.store().spent()?;
+        let left: usize = self
+            .all()
+            .iter()
+            .map(|clip| clip.work().labels.tracks().values().filter(|track| track.state.verdict != Verdict::Accepted).count())
+            .sum();
+        let decided: i64 = spent.iter().filter(|row| row.action == "accept" || row.action == "delete").map(|row| row.count).sum();
+        let seconds: f64 = spent.iter().map(|row| row.mean_s * row.count as f64).sum();
+        let forecast_s = (decided > 0).then(|| seconds / decided as f64 * left as f64);
+        Ok(json!({ "spent": spent, "left": left, "decided": decided, "forecast_s": forecast_s }))
+    }
+
+    /// Who saw and did what, newest first.
+    ///
+    /// # Errors
+    /// When the person may not, or the database fails.
+    pub fn audit(&self, person: &Person) -> Result<Vec<Audited>, DeskError> {
+        allow(person, Right::Oversee)?;
+        self.store().audit(AUDIT_LINES)
+    }
+
+    /// Verdicts that wait to be published, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn outgoing(&self, most: u32) -> Result<Vec<Outgoing>, DeskError> {
+        self.store().outgoing(most)
+    }
+
+    /// Forgets a verdict that was published.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn published(&self, id: &str) -> Result<(), DeskError> {
+        self.store().published(id)
+    }
+
+    /// The classes, for the page.
+    #[must_use]
+    pub fn classes(&self) -> Value {
+        let classes = self.setup.taxonomy.classes().iter();
+        classes.map(|class| json!({ "name": &*class.name, "color": class.color_rgb, "prior_lwh_m": class.prior_lwh_m })).collect()
+    }
+}
+
+fn allow(person: &Person, right: Right) -> Result<(), DeskError> {
+    if person.role.may(right) {
+        return Ok(());
+    }
+    let needed = match right {
+        Right::Look => "an account",
+        Right::Edit => "an annotator",
+        Right::Decide => "a reviewer",
+        Right::Oversee => "a lead",
+        Right::Administer => "an administrator",
+    };
+    Err(DeskError::Forbidden(format!("expected {needed}, got the role {}", person.role)))
+}
+
+fn refusal(message: String) -> DeskError {
+    DeskError::Operation(Around::Refused(Refusal(message)))
+}
+
+fn check_id(id: &str) -> Result<(), DeskError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if id.is_empty() || id.len() > ID_CHARS || !id.chars().all(is_plain) {
+        return Err(DeskError::Request(format!("expected an id of 1 to {ID_CHARS} letters, digits and dashes, got {id:?}")));
+    }
+    Ok(())
+}
+
+fn kind_of(operation: &Value) -> Result<Kind, DeskError> {
+    match operation.get("kind").and_then(Value::as_str) {
+        Some("undo") => Ok(Kind::Undo),
+        Some("redo") => Ok(Kind::Redo),
+        _ => {
+            let parsed = serde_json::from_value(operation.clone());
+            parsed
+                .map(|one| Kind::New(Box::new(one)))
+                .map_err(|error| DeskError::Request(format!("expected an operation: {error}")))
+        }
+    }
+}
+
+fn take_back(found: Option<&Done>, what: &'static str) -> Result<(Vec<Change>, Option<i64>, &'static str), DeskError> {
+    match found {
+        Some(done) => Ok((reversed(&done.changes), Some(done.seq), what)),
+        None => Err(refusal(format!("nothing of yours to {what} in this clip"))),
+    }
+}
+
+/// Changes as they will be read back from the database.
+fn as_stored(changes: &[Change]) -> Result<Vec<Change>, DeskError> {
+    let foreign = |error: serde_json::Error| DeskError::Foreign(error.to_string());
+    serde_json::from_str(&serde_json::to_string(changes).map_err(foreign)?).map_err(foreign)
+}
+
+fn class_of(changes: &[Change], work: &Work) -> String {
+    let tracks = touched(changes);
+    let only = if tracks.len() == 1 { tracks.first() } else { None };
+    let known = only.and_then(|track| work.labels.track(*track)).map(|track| track.state.class.clone());
+    let made = || {
+        changes.iter().find_map(|change| match change {
+            Change::Track { after: Some(after), .. } => Some(after.class.clone()),
+            _ => None,
+        })
+    };
+    known.or_else(made).unwrap_or_default()
+}
+
+fn summary(done: &Done) -> Value {
+    json!({
+        "seq": done.seq, "id": done.id, "person": done.person, "at_ms": done.at_ms, "name": done.name, "request": done.request,
+        "tracks": touched(&done.changes), "undoes": done.undoes,
+    })
+}
+
+/// Tracks as they stand, by number; null for those that are gone.
+fn standing(tracks: impl IntoIterator<Item = u32>, work: &Work, scene: &Scene) -> (BTreeMap<String, Value>, BTreeMap<u32, i64>) {
+    let numbers: Vec<u32> = tracks.into_iter().collect();
+    let page = |number: &u32| {
+        let track = work.labels.track(*number).map_or(Value::Null, |track| page_track(track, scene));
+        (number.to_string(), track)
+    };
+    (numbers.iter().map(page).collect(), numbers.iter().map(|number| (*number, work.rev(*number))).collect())
+}
+
+fn outcome(work: &Work, done: &Done, scene: &Scene) -> Value {
+    let (tracks, revs) = standing(touched(&done.changes), work, scene);
+    json!({ "seq": done.seq, "id": done.id, "name": done.name, "tracks": tracks, "revs": revs })
+}
+
+fn conflict(asked: &Asked, tracks: &[u32], work: &Work, scene: &Scene, held_by: Option<&str>) -> DeskError {
+    let since = |done: &&Done| {
+        touched(&done.changes).iter().any(|track| tracks.contains(track) && done.seq > asked.base.get(track).copied().unwrap_or(0))
+    };
+    let theirs: Vec<Value> = work.history.iter().filter(since).map(summary).collect();
+    let (standing, revs) = standing(tracks.iter().copied(), work, scene);
+    DeskError::Conflict(Box::new(json!({
+        "yours": asked.operation, "theirs": theirs, "tracks": standing, "revs": revs, "held_by": held_by,
+    })))
+}
+
+/// A decision as others hear of it.
+fn verdict(name: &ClipName, done: &Done) -> Outgoing {
+    let body = json!({
+        "kind": done.name, "vehicle": name.vehicle, "clip": name.clip, "tracks": touched(&done.changes), "class": done.class,
+        "error": done.request.get("error"), "person": done.person, "at_ms": done.at_ms, "seq": done.seq, "spent_ms": done.spent_ms,
+    });
+    Outgoing { id: done.id.clone(), vehicle: name.vehicle.clone(), at_ms: done.at_ms, body: body.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

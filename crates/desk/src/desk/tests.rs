@@ -1,0 +1,301 @@
+//! What the desk promises to people who work at it.
+
+use std::sync::Barrier;
+
+use boxwright_shard::{ClipReader, verify};
+
+use super::*;
+use crate::fixture::{DRIVING, PARKED, SAMPLES, desk, name, person, taxonomy};
+use crate::people::{Grade, Role};
+
+fn asked(id: &str, base: &[(u32, i64)], operation: Value) -> Asked {
+    Asked { id: id.to_owned(), base: base.iter().copied().collect(), operation, spent_ms: Some(1_200) }
+}
+
+fn accept(track: u32) -> Value {
+    json!({ "kind": "accept", "track": track })
+}
+
+fn move_by(track: u32, by_m: f64) -> Value {
+    json!({ "kind": "move", "track": track, "sample": 2, "scope": "track", "by_box_m": [by_m, 0.0, 0.0] })
+}
+
+fn x_of(desk: &Desk, track: u32) -> f64 {
+    let clip = desk.all().pop().unwrap();
+    let work = clip.work();
+    work.labels.track(track).unwrap().boxes[&2].center_m[0]
+}
+
+#[test]
+fn an_operation_that_is_sent_twice_is_done_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana) = (desk(folder.path(), ""), person("ana", Role::Reviewer));
+    let first = desk.perform(&ana, &name(), &asked("a", &[], move_by(PARKED, 0.5)), 1).unwrap();
+    let x = x_of(&desk, PARKED);
+    let again = desk.perform(&ana, &name(), &asked("a", &[], move_by(PARKED, 0.5)), 2).unwrap();
+    assert_eq!((first["seq"].clone(), x), (again["seq"].clone(), x_of(&desk, PARKED)));
+}
+
+#[test]
+fn who_works_on_what_somebody_has_changed_is_shown_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana, bo) = (desk(folder.path(), ""), person("ana", Role::Reviewer), person("bo", Role::Annotator));
+    desk.perform(&bo, &name(), &asked("b", &[], move_by(PARKED, 0.5)), 1).unwrap();
+    let error = desk.perform(&ana, &name(), &asked("a", &[], accept(PARKED)), 2).unwrap_err();
+    let DeskError::Conflict(sides) = error else { panic!("{error}") };
+    assert_eq!(sides["yours"], accept(PARKED));
+    assert_eq!((sides["theirs"][0]["person"].clone(), sides["revs"]["1"].clone()), (json!("bo"), json!(1)));
+    // Another track is nobody's business, and what is based on the newest is done.
+    desk.perform(&ana, &name(), &asked("c", &[], accept(DRIVING)), 3).unwrap();
+    desk.perform(&ana, &name(), &asked("d", &[(PARKED, 1)], accept(PARKED)), 4).unwrap();
+}
+
+#[test]
+fn undo_takes_back_ones_own_steps_one_by_one_and_redo_brings_them_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana) = (desk(folder.path(), ""), person("ana", Role::Reviewer));
+    let start = x_of(&desk, PARKED);
+    let mut rev = 0;
+    for step in 1..=3 {
+        let answer = desk.perform(&ana, &name(), &asked(&format!("s{step}"), &[(PARKED, rev)], move_by(PARKED, 1.0)), 1).unwrap();
+        rev = answer["seq"].as_i64().unwrap();
+    }
+    let moved = |steps: f64| (x_of(&desk, PARKED) - start - steps * 0.1f64.cos()).abs() < 1e-9;
+    assert!(moved(3.0));
+    let step = |id: &str, kind: &str| desk.perform(&ana, &name(), &asked(id, &[], json!({ "kind": kind })), 2);
+    for (id, kind, left) in [
+        ("u1", "undo", 2.0),
+        ("u2", "undo", 1.0),
+        ("r1", "redo", 2.0),
+        ("r2", "redo", 3.0),
+        ("u3", "undo", 2.0),
+        ("u4", "undo", 1.0),
+        ("u5", "undo", 0.0),
+    ] {
+        step(id, kind).unwrap();
+        assert!(moved(left), "{id}: {}", x_of(&desk, PARKED) - start);
+    }
+    assert!(step("u6", "undo").unwrap_err().to_string().contains("nothing of yours to undo"));
+    step("r3", "redo").unwrap();
+    assert!(moved(1.0));
+    let bo = person("bo", Role::Reviewer);
+    let none = desk.perform(&bo, &name(), &asked("b", &[], json!({ "kind": "undo" })), 3).unwrap_err();
+    assert!(none.to_string().contains("nothing of yours"), "nobody takes back what another did");
+}
+
+#[test]
+fn an_undo_over_what_somebody_else_did_since_is_a_conflict() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana, bo) = (desk(folder.path(), ""), person("ana", Role::Reviewer), person("bo", Role::Reviewer));
+    desk.perform(&ana, &name(), &asked("a", &[], move_by(PARKED, 1.0)), 1).unwrap();
+    desk.perform(&bo, &name(), &asked("b", &[(PARKED, 1)], move_by(PARKED, 1.0)), 2).unwrap();
+    let error = desk.perform(&ana, &name(), &asked("u", &[], json!({ "kind": "undo" })), 3).unwrap_err();
+    assert!(matches!(error, DeskError::Conflict(_)), "{error}");
+}
+
+#[test]
+fn everything_is_there_again_after_a_restart_undo_included() {
+    let folder = tempfile::tempdir().unwrap();
+    let ana = person("ana", Role::Reviewer);
+    let (x, start) = {
+        let desk = desk(folder.path(), "");
+        let start = x_of(&desk, PARKED);
+        desk.perform(&ana, &name(), &asked("a", &[], move_by(PARKED, 0.37)), 1).unwrap();
+        desk.perform(&ana, &name(), &asked("b", &[], accept(DRIVING)), 2).unwrap();
+        (x_of(&desk, PARKED), start)
+    };
+    let desk = desk(folder.path(), "");
+    assert!((x_of(&desk, PARKED) - x).abs() < 1e-12);
+    desk.perform(&ana, &name(), &asked("u1", &[], json!({ "kind": "undo" })), 3).unwrap();
+    desk.perform(&ana, &name(), &asked("u2", &[], json!({ "kind": "undo" })), 4).unwrap();
+    assert!((x_of(&desk, PARKED) - start).abs() < 1e-12);
+    let history = desk.history(&ana, &name(), Some(PARKED), 5).unwrap();
+    let names: Vec<&str> = history["operations"].as_array().unwrap().iter().map(|done| done["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["move", "undo"]);
+}
+
+#[test]
+fn two_people_who_ask_at_once_get_different_items_and_nobody_gets_a_third() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, barrier) = (desk(folder.path(), ""), Barrier::new(2));
+    let take = |who: &str| {
+        let person = person(who, Role::Annotator);
+        barrier.wait();
+        desk.next(&person, None, &[], 1_000).unwrap()["item"]["track"].as_i64().unwrap()
+    };
+    let (one, two) = std::thread::scope(|scope| {
+        let (one, two) = (scope.spawn(|| take("ana")), scope.spawn(|| take("bo")));
+        (one.join().unwrap(), two.join().unwrap())
+    });
+    assert_ne!(one, two);
+    let third = desk.next(&person("cy", Role::Annotator), None, &[], 1_000).unwrap();
+    assert_eq!((third["item"].clone(), third["left"].clone()), (Value::Null, json!(2)));
+    let held = desk.perform(&person("cy", Role::Annotator), &name(), &asked("c", &[], move_by(PARKED, 0.1)), 1_001).unwrap_err();
+    let DeskError::Conflict(sides) = held else { panic!("{held}") };
+    assert!(sides["held_by"].is_string());
+    assert!(desk.next(&person("cy", Role::Annotator), None, &[], 61_001).unwrap()["item"].is_object(), "leases end");
+}
+
+#[test]
+fn without_the_clearance_nothing_of_a_clip_is_seen_and_the_try_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path(), "important");
+    let low = person("low", Role::Admin);
+    for refused in [
+        desk.open_clip(&low, &name(), 1).unwrap_err(),
+        desk.scene(&low, &name(), 2).unwrap_err(),
+        desk.history(&low, &name(), None, 3).unwrap_err(),
+        desk.perform(&low, &name(), &asked("a", &[], accept(PARKED)), 4).unwrap_err(),
+        desk.finish(&low, &name(), true, 5).unwrap_err(),
+        desk.remarks(&low, &name(), 6).unwrap_err(),
+        desk.hold(&low, &name(), PARKED, 7).unwrap_err(),
+        desk.next(&low, Some(&name()), &[], 8).unwrap_err(),
+    ] {
+        assert!(matches!(refused, DeskError::Clearance { grade: Grade::Important, .. }), "{refused}");
+    }
+    assert_eq!(desk.next(&low, None, &[], 9).unwrap()["item"], Value::Null);
+    assert_eq!(desk.clips(&low).unwrap()["clips"], json!([]));
+    let audit = desk.audit(&low).unwrap();
+    assert_eq!(audit.iter().filter(|line| line.action == "not cleared").count(), 8);
+    let high = Person { clearance: Grade::Important, ..low };
+    assert!(desk.open_clip(&high, &name(), 10).is_ok());
+}
+
+#[test]
+fn each_role_does_what_it_is_there_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path(), "");
+    let (user, annotator) = (person("u", Role::DataUser), person("a", Role::Annotator));
+    assert!(desk.open_clip(&user, &name(), 1).is_ok());
+    let refused = desk.perform(&user, &name(), &asked("a", &[], move_by(PARKED, 0.1)), 1).unwrap_err().to_string();
+    assert!(refused.contains("expected an annotator, got the role data_user"), "{refused}");
+    assert!(desk.perform(&annotator, &name(), &asked("b", &[], accept(PARKED)), 1).is_err());
+    assert!(desk.finish(&annotator, &name(), true, 1).is_err());
+    assert!(desk.audit(&person("r", Role::Reviewer)).is_err());
+    assert!(desk.put_person(&person("l", Role::Lead), &annotator, None, 1).is_err());
+    let short = desk.put_person(&person("root", Role::Admin), &annotator, Some("short"), 1).unwrap_err();
+    assert!(short.to_string().contains("10 characters"), "{short}");
+}
+
+#[test]
+fn wrong_passwords_close_a_name_for_a_minute() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path(), "");
+    desk.put_person(&person("root", Role::Admin), &person("ana", Role::Reviewer), Some("a long walk"), 0).unwrap();
+    for _ in 0..5 {
+        assert!(matches!(desk.sign_in("ana", "a long talk", 1_000), Err(DeskError::SignIn(_))));
+    }
+    assert!(matches!(desk.sign_in("ana", "a long walk", 2_000), Err(DeskError::TooMany(_))));
+    let (token, _) = desk.sign_in("ana", "a long walk", 61_001).unwrap();
+    assert_eq!(desk.person(&token, 61_002).unwrap().name, "ana");
+}
+
+#[test]
+fn a_finished_clip_is_the_next_revision_and_the_first_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana) = (desk(folder.path(), ""), person("ana", Role::Reviewer));
+    let refused = desk.finish(&ana, &name(), false, 1).unwrap_err().to_string();
+    assert!(refused.contains("got 2 open and 0 returned"), "{refused}");
+    desk.perform(&ana, &name(), &asked("a", &[], accept(DRIVING)), 1).unwrap();
+    desk.perform(&ana, &name(), &asked("b", &[], move_by(PARKED, 0.5)), 2).unwrap();
+    desk.perform(&ana, &name(), &asked("c", &[(PARKED, 2)], accept(PARKED)), 3).unwrap();
+    assert_eq!(desk.finish(&ana, &name(), false, 4).unwrap()["revision"], json!(1));
+    assert_eq!(desk.finish(&ana, &name(), false, 5).unwrap()["written"], json!(false), "nothing new, nothing written");
+
+    let dataset = &desk.setup.dataset;
+    let entries = dataset.entries().unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.revision).collect::<Vec<_>>(), [0, 1]);
+    let read = |entry: &ManifestEntry| ClipReader::open(dataset, entry).unwrap().boxes(&taxonomy()).unwrap();
+    let (old, new) = (read(&entries[0]), read(&entries[1]));
+    assert_eq!((old.len(), new.len()), (2 * SAMPLES as usize, 2 * SAMPLES as usize));
+    for (before, after) in old.iter().zip(&new) {
+        let mut expected = before.clone();
+        expected.evidence = r#"{"detector":"geometric","review":{"by":"ana","verdict":"accepted"}}"#.to_owned();
+        if before.track_id.number == DRIVING {
+            assert_eq!(*after, expected, "what nobody touched is what it was, to the bit");
+        } else {
+            assert!((after.world_from_box.center_m.x - before.world_from_box.center_m.x - 0.5 * 0.1f64.cos()).abs() < 1e-9);
+            assert_eq!((after.source, after.stamp_ns), (boxwright_model::LabelSource::Human, before.stamp_ns));
+        }
+    }
+    // Read as a clip, the newest labels stand with the frames of revision 0; and an older state can be asked for.
+    let clips = dataset.clips(None).unwrap();
+    assert_eq!((clips.len(), clips[0].revision), (1, 1));
+    assert_eq!(read(&clips[0]), new);
+    assert_eq!(ClipReader::open(dataset, &clips[0]).unwrap().samples().unwrap().len(), SAMPLES as usize);
+    assert_eq!(read(&dataset.clips(Some(0)).unwrap()[0]), old);
+    assert_eq!(verify::verify(dataset, |_| {}).unwrap().problems, []);
+
+    let diff = revision::diff(dataset, &taxonomy(), "car 7", ClipId(name().clip), [0, 1]).unwrap();
+    assert_eq!(diff.len(), 1);
+    assert_eq!((diff[0].what, diff[0].boxes_changed, diff[0].boxes_added), ("changed", SAMPLES, 0));
+    assert!((diff[0].max_move_m - 0.5).abs() < 1e-9);
+}
+
+#[test]
+fn work_goes_on_after_a_revision_and_what_was_returned_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let ana = person("ana", Role::Reviewer);
+    {
+        let desk = desk(folder.path(), "");
+        desk.perform(&ana, &name(), &asked("a", &[], accept(DRIVING)), 1).unwrap();
+        desk.finish(&ana, &name(), true, 2).unwrap();
+    }
+    let desk = desk(folder.path(), "");
+    let reject = json!({ "kind": "reject", "track": PARKED, "error": "extra" });
+    desk.perform(&ana, &name(), &asked("b", &[], reject), 3).unwrap();
+    assert!(desk.finish(&ana, &name(), false, 4).unwrap_err().to_string().contains("0 open and 1 returned"));
+    assert_eq!(desk.finish(&ana, &name(), true, 5).unwrap()["revision"], json!(2));
+    let tracks = |entry: &ManifestEntry| ClipReader::open(&desk.setup.dataset, entry).unwrap().tracks(&taxonomy()).unwrap();
+    let clips = desk.setup.dataset.clips(None).unwrap();
+    let numbers: Vec<u32> = tracks(&clips[0]).iter().map(|track| track.track_id.number).collect();
+    assert_eq!(numbers, [DRIVING]);
+    let kinds: Vec<String> = desk.outgoing(10).unwrap().iter().map(|one| one.body.clone()).collect();
+    assert_eq!(kinds.len(), 4, "two verdicts and two revisions wait to be published: {kinds:?}");
+}
+
+#[test]
+fn a_revision_from_elsewhere_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let ana = person("ana", Role::Reviewer);
+    let there = folder.path().join("there");
+    let desk_here = desk(folder.path(), "");
+    std::fs::create_dir(&there).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("dataset"), there.join("dataset")).unwrap();
+    let desk_there = desk(&there, "");
+    desk_there.perform(&ana, &name(), &asked("a", &[], accept(DRIVING)), 1).unwrap();
+    desk_there.finish(&ana, &name(), true, 2).unwrap();
+    desk_here.perform(&ana, &name(), &asked("b", &[], accept(DRIVING)), 3).unwrap();
+    let refused = desk_here.finish(&ana, &name(), true, 4).unwrap_err().to_string();
+    assert!(refused.contains("expected revision 0 to be the newest of this clip, got 1"), "{refused}");
+}
+
+#[test]
+fn seconds_are_measured_and_tell_how_long_the_rest_will_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana) = (desk(folder.path(), ""), person("ana", Role::Lead));
+    desk.perform(&ana, &name(), &asked("a", &[], accept(DRIVING)), 1).unwrap();
+    let told = desk.statistics(&ana).unwrap();
+    assert_eq!(told["spent"][0]["action"], json!("accept"));
+    assert_eq!((told["left"].clone(), told["forecast_s"].clone()), (json!(1), json!(1.2)));
+}
+
+#[test]
+fn remarks_stand_with_their_kind_until_somebody_settles_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana) = (desk(folder.path(), ""), person("ana", Role::Annotator));
+    let new = |id: &str, body: &str| NewRemark {
+        id: id.to_owned(),
+        track: Some(PARKED),
+        sample: None,
+        error: Some(crate::labels::ErrorKind::HalfTurn),
+        body: body.to_owned(),
+    };
+    desk.remark(&ana, &name(), new("r1", "the other way round"), 1).unwrap();
+    let open = desk.remarks(&ana, &name(), 2).unwrap();
+    assert_eq!((open["remarks"][0]["error"].clone(), open["remarks"][0]["resolved_by"].clone()), (json!("half_turn"), Value::Null));
+    let settled = desk.resolve(&ana, &name(), "r1", 3).unwrap();
+    assert_eq!(settled["remarks"][0]["resolved_by"], json!("ana"));
+    assert!(desk.remark(&ana, &name(), new("r2", &"x".repeat(5_000)), 4).is_err());
+    assert!(desk.resolve(&ana, &name(), "r9", 5).is_err());
+}

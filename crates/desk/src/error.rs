@@ -1,0 +1,85 @@
+//! What can go wrong at the desk.
+
+use std::path::PathBuf;
+
+use boxwright_shard::ShardError;
+use serde_json::Value;
+
+use crate::operation::Around;
+use crate::people::Grade;
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// The database failed.
+    #[error("the review database: {0}")]
+    Store(#[from] rusqlite::Error),
+    /// The database cannot be opened.
+    #[error("cannot open the review database {path}: {why}\nhint: {hint}")]
+    Open {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+        /// The cure.
+        hint: &'static str,
+    },
+    /// What stands in the database cannot be read.
+    #[error("the review database holds what this program cannot read: {0}")]
+    Foreign(String),
+    /// The dataset failed.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// A file of our own failed.
+    #[error("{action}: {source}")]
+    File {
+        /// What was done.
+        action: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The server cannot start.
+    #[error("cannot listen on {address}: {source}\nhint: name another --listen, or port 0 for any")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An operation makes no sense, or its points cannot be read.
+    #[error(transparent)]
+    Operation(#[from] Around),
+    /// Somebody else was faster.
+    #[error("somebody else has changed this meanwhile")]
+    Conflict(Box<Value>),
+    /// Nobody is signed in.
+    #[error("{0}")]
+    SignIn(String),
+    /// The role does not allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The clip is graded above the person's clearance.
+    #[error("expected a clearance of at least {grade}, got {clearance}")]
+    Clearance {
+        /// Of the clip.
+        grade: Grade,
+        /// Of the person.
+        clearance: Grade,
+    },
+    /// Too many tries.
+    #[error("{0}")]
+    TooMany(String),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The request is not one.
+    #[error("{0}")]
+    Request(String),
+}
+
+impl DeskError {
+    /// For `map_err` on file operations.
+    pub(crate) fn file(action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::File { action, source }
+    }
+}

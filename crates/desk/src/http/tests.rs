@@ -1,0 +1,176 @@
+//! What the server gives out, to whom, and what it refuses.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+
+use super::*;
+use crate::fixture::{self, PARKED, name, person};
+use crate::people::Role;
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{} {}", self.status, String::from_utf8_lossy(&self.body)))
+    }
+}
+
+struct Served {
+    server: DeskServer,
+    desk: Arc<Desk>,
+    _folder: tempfile::TempDir,
+}
+
+fn served(grade: &str) -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = Arc::new(fixture::desk(folder.path(), grade));
+    let server = serve(desk.clone(), (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    Served { server, desk, _folder: folder }
+}
+
+impl Served {
+    fn ask(&self, method: &str, path: &str, more: &str, body: &str) -> Answer {
+        let address = self.server.address();
+        let length = body.len();
+        self.send(&format!(
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{more}\r\n{body}"
+        ))
+    }
+
+    fn send(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.server.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head, body: answer[end + 4..].to_vec() }
+    }
+
+    /// Signs somebody in and returns their header lines.
+    fn enter(&self, who: &str, role: Role) -> String {
+        let key = self.desk.invite(&person(who, role), now_ms()).unwrap();
+        let answer = self.ask("POST", "/api/session", "x-boxwright: 1\r\n", &json!({ "key": key }).to_string());
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        let line = answer.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+        assert!(line.contains("HttpOnly; SameSite=Strict"), "{line}");
+        format!("x-boxwright: 1\r\ncookie: other=1; {}\r\n", line.split(';').next().unwrap())
+    }
+}
+
+fn clip(rest: &str) -> String {
+    format!("/api/clips/car%207/{}{rest}", name().clip)
+}
+
+#[test]
+fn the_page_comes_from_here_and_may_talk_to_nobody_else() {
+    let served = served("");
+    for (path, kind, _) in ASSETS {
+        let answer = served.ask("GET", path, "", "");
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.head.contains(&format!("content-type: {kind}")), "{path}: {}", answer.head);
+        assert!(answer.head.contains("default-src 'none'; script-src 'self'; style-src 'self';"), "{path}: {}", answer.head);
+        assert!(!answer.head.contains("unsafe"), "{path}");
+    }
+    for (path, _, text) in ASSETS {
+        assert!(!text.contains("https://"), "{path} names another host");
+    }
+    let html = ASSETS[0].2;
+    assert_eq!(
+        html.matches("<script").count(),
+        html.matches("<script type=\"module\" src=\"/").count() + html.matches("<script src=\"/").count()
+    );
+    assert!(!html.contains("style="), "the policy refuses inline styles");
+}
+
+#[test]
+fn nothing_below_api_is_told_to_nobody() {
+    let served = served("");
+    for path in ["/api/me", "/api/clips", &clip(""), &clip("/points/0"), &clip("/history"), "/api/audit", &clip("/remarks")] {
+        assert_eq!(served.ask("GET", path, "", "").status, 401, "{path}");
+        assert_eq!(served.ask("GET", path, "cookie: boxwright_desk=x\r\n", "").status, 401, "{path}");
+    }
+    for path in ["/api/next", &clip("/operations"), &clip("/finish"), &clip("/hold/1")] {
+        assert_eq!(served.ask("POST", path, "x-boxwright: 1\r\n", "{}").status, 401, "{path}");
+    }
+}
+
+#[test]
+fn other_pages_and_other_hosts_are_refused() {
+    let served = served("");
+    let ana = served.enter("ana", Role::Admin);
+    let without = ana.replace("x-boxwright: 1\r\n", "");
+    assert_eq!(served.ask("POST", &clip("/finish"), &without, "{}").status, 403);
+    for host in ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:80", ""] {
+        let answer = served.send(&format!("GET /api/me HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"));
+        assert_eq!(answer.status, 403, "{host}");
+    }
+    assert!(names_this_machine("localhost:1") && names_this_machine("[::1]:80"));
+}
+
+#[test]
+fn a_link_signs_in_once() {
+    let served = served("");
+    let key = served.desk.invite(&person("ana", Role::Reviewer), now_ms()).unwrap();
+    let body = json!({ "key": key }).to_string();
+    assert_eq!(served.ask("POST", "/api/session", "x-boxwright: 1\r\n", &body).status, 200);
+    let again = served.ask("POST", "/api/session", "x-boxwright: 1\r\n", &body);
+    assert_eq!(again.status, 401);
+    assert!(again.json()["error"].as_str().unwrap().contains("used before"));
+}
+
+#[test]
+fn work_goes_from_the_queue_through_an_operation_to_a_revision() {
+    let served = served("general");
+    let ana = served.enter("ana", Role::Reviewer);
+    assert_eq!(served.ask("GET", "/api/me", &ana, "").json()["person"]["role"], json!("reviewer"));
+    let next = served.ask("POST", "/api/next", &ana, "{}").json();
+    let track = next["item"]["track"].as_u64().unwrap();
+    let opened = served.ask("GET", &clip(""), &ana, "").json();
+    assert_eq!(opened["samples"].as_array().unwrap().len(), fixture::SAMPLES as usize);
+    assert_eq!(opened["tracks"][track.to_string()]["boxes"].as_object().unwrap().len(), fixture::SAMPLES as usize);
+    let points = served.ask("GET", &clip("/points/3"), &ana, "");
+    assert!(points.body.len() > 10_000 && points.body.len().is_multiple_of(16));
+    assert_eq!(served.ask("GET", &clip("/points/99"), &ana, "").status, 404);
+    let operation = json!({ "id": "op-1", "base": {}, "operation": { "kind": "accept", "track": track } });
+    let done = served.ask("POST", &clip("/operations"), &ana, &operation.to_string());
+    assert_eq!((done.status, done.json()["seq"].clone()), (200, json!(1)));
+    let stale = json!({ "id": "op-2", "base": {}, "operation": { "kind": "flip", "track": track, "sample": 0 } });
+    let conflict = served.ask("POST", &clip("/operations"), &ana, &stale.to_string());
+    assert_eq!((conflict.status, conflict.json()["theirs"][0]["name"].clone()), (409, json!("accept")));
+    let finished = served.ask("POST", &clip("/finish"), &ana, "{\"anyway\":true}").json();
+    assert_eq!(finished["revision"], json!(1));
+}
+
+#[test]
+fn what_makes_no_sense_is_told_apart_from_what_is_no_request() {
+    let served = served("");
+    let ana = served.enter("ana", Role::Reviewer);
+    let send = |body: &str| served.ask("POST", &clip("/operations"), &ana, body);
+    assert_eq!(send("{").status, 400);
+    assert_eq!(send(r#"{"id":"a b","operation":{"kind":"undo"}}"#).status, 400);
+    assert_eq!(send(r#"{"id":"a","operation":{"kind":"explode"}}"#).status, 400);
+    let refused = send(&format!(r#"{{"id":"a","operation":{{"kind":"move","track":{PARKED},"sample":99,"by_box_m":[1,0,0]}}}}"#));
+    assert_eq!(refused.status, 422);
+    assert!(refused.json()["error"].as_str().unwrap().contains("in sample 99, got none"));
+    assert_eq!(served.ask("GET", "/api/clips/nobody/1", &ana, "").status, 404);
+    assert_eq!(served.ask("GET", "/api/clips/car%207/x", &ana, "").status, 400);
+}
+
+#[test]
+fn without_the_clearance_it_is_403_everywhere() {
+    let served = served("core");
+    let low = served.enter("low", Role::Admin);
+    for path in [clip(""), clip("/points/0"), clip("/images/0/front"), clip("/history"), clip("/remarks")] {
+        let answer = served.ask("GET", &path, &low, "");
+        assert_eq!(answer.status, 403, "{path}");
+        assert_eq!(answer.json()["error"], json!("expected a clearance of at least core, got general"));
+    }
+    assert_eq!(served.ask("POST", &clip("/finish"), &low, "{}").status, 403);
+    assert_eq!(served.ask("GET", "/api/clips", &low, "").json()["clips"], json!([]));
+}

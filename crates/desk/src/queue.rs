@@ -1,0 +1,125 @@
+//! What to look at first, and where.
+//!
+//! The queue is ordered by the seconds that a look is expected to save. A track that is wrong costs [`REWORK_S`] later (somebody finds it,
+//! sends it back, corrects it) and [`EDIT_S`] now; looking costs [`LOOK_S`] in any case. With `p` the likelihood that it is wrong,
+//!
+//! ```text
+//! saved = p · (REWORK_S − EDIT_S) − LOOK_S
+//! p     = 1 − score · n / (n + 8) · b / (b + 3)
+//! ```
+//!
+//! where `score` is the labeller's confidence, `n` the median number of points in its boxes and `b` the number of its boxes: low confidence,
+//! few points and short tracks come first. A track that was returned is wrong for certain (`p = 1`). The figures are a stated model, not a
+//! measurement; the seconds that people really take are in the statistics.
+
+use boxwright_model::space::wrap_rad;
+
+use crate::geometry::between;
+use crate::labels::{BoxState, TrackDoc, Verdict};
+
+/// Seconds to look at a track.
+pub const LOOK_S: f64 = 1.5;
+/// Seconds to correct a track while it is open.
+pub const EDIT_S: f64 = 10.0;
+/// Seconds that a wrong track costs when it is found only later.
+pub const REWORK_S: f64 = 60.0;
+/// Points at which their number halves the doubt.
+const POINTS_HALF: f64 = 8.0;
+/// Boxes at which the length of a track halves the doubt.
+const BOXES_HALF: f64 = 3.0;
+
+/// Likelihood that something about a track is wrong, in `[0, 1]`.
+#[must_use]
+pub fn doubt(track: &TrackDoc) -> f64 {
+    if track.state.verdict == Verdict::Returned {
+        return 1.0;
+    }
+    let mut points: Vec<u32> = track.boxes.values().map(|one| one.points).collect();
+    points.sort_unstable();
+    let median = points.get(points.len() / 2).copied().map_or(0.0, f64::from);
+    let boxes = track.boxes.len() as f64;
+    1.0 - track.state.score.clamp(0.0, 1.0) * median / (median + POINTS_HALF) * boxes / (boxes + BOXES_HALF)
+}
+
+/// Seconds that a look at a track is expected to save; see the module.
+#[must_use]
+pub fn saved_s(track: &TrackDoc) -> f64 {
+    doubt(track) * (REWORK_S - EDIT_S) - LOOK_S
+}
+
+/// The sample in which a track is most likely wrong: where its box lies off the way between its neighbours, turns against them, was not
+/// measured, or has few points. The first of equals.
+#[must_use]
+pub fn worst_sample(track: &TrackDoc) -> Option<u32> {
+    let boxes: Vec<(u32, &BoxState)> = track.boxes.iter().map(|(sample, state)| (*sample, state)).collect();
+    let mut worst: Option<(f64, u32)> = None;
+    for (index, (sample, state)) in boxes.iter().enumerate() {
+        let around = index.checked_sub(1).and_then(|before| Some((boxes.get(before)?, boxes.get(index + 1)?)));
+        let off = around.map_or(0.0, |(before, after)| jump(before.1, state, after.1));
+        let unseen = if state.predicted { 1.0 } else { 0.0 };
+        let badness = off + unseen + 1.0 / (1.0 + f64::from(state.points));
+        if worst.is_none_or(|(most, _)| badness > most) {
+            worst = Some((badness, *sample));
+        }
+    }
+    worst.map(|(_, sample)| sample)
+}
+
+/// How far a box lies off the middle of its neighbours (metres) plus how far it turns against it (radians).
+fn jump(before: &BoxState, state: &BoxState, after: &BoxState) -> f64 {
+    let expected = between(&before.cuboid(), &after.cuboid(), 0.5);
+    let found = state.cuboid();
+    (expected.center_m - found.center_m).norm() + wrap_rad(found.yaw_rad() - expected.yaw_rad()).abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use boxwright_model::Cuboid;
+    use nalgebra::Vector3;
+
+    use super::*;
+    use crate::labels::TrackState;
+
+    fn track(score: f64, points: u32, boxes: u32) -> TrackDoc {
+        let state = |at: u32| {
+            let cuboid = Cuboid::upright(Vector3::new(f64::from(at), 0.0, 1.0), Vector3::new(4.0, 2.0, 1.5), 0.0);
+            BoxState::new(&cuboid, points)
+        };
+        let of_it =
+            TrackState { class: "car".into(), score, is_static: false, verdict: Verdict::Open, decided_by: None, error: None };
+        TrackDoc { state: of_it, boxes: (0..boxes).map(|at| (at, state(at))).collect::<BTreeMap<_, _>>() }
+    }
+
+    #[test]
+    fn doubt_few_points_and_short_tracks_come_first() {
+        let sound = saved_s(&track(0.9, 200, 80));
+        assert!(saved_s(&track(0.4, 200, 80)) > sound);
+        assert!(saved_s(&track(0.9, 5, 80)) > sound);
+        assert!(saved_s(&track(0.9, 200, 3)) > sound);
+        let mut returned = track(1.0, 200, 80);
+        returned.state.verdict = Verdict::Returned;
+        assert_eq!(saved_s(&returned), REWORK_S - EDIT_S - LOOK_S);
+    }
+
+    #[test]
+    fn a_clean_long_track_saves_less_than_a_look_costs_when_the_labeller_is_certain() {
+        assert!(saved_s(&track(1.0, 100_000, 100_000)) < 0.0);
+    }
+
+    #[test]
+    fn a_track_opens_where_its_box_is_off_its_way() {
+        let mut jumped = track(0.9, 50, 20);
+        let mut cuboid = jumped.boxes[&12].cuboid();
+        cuboid.center_m.y += 0.8;
+        jumped.boxes.insert(12, BoxState::new(&cuboid, 50));
+        assert_eq!(worst_sample(&jumped), Some(12));
+        let mut thin = track(0.9, 50, 20);
+        if let Some(state) = thin.boxes.get_mut(&7) {
+            state.points = 0;
+        }
+        assert_eq!(worst_sample(&thin), Some(7));
+        assert_eq!(worst_sample(&track(0.9, 5, 0)), None);
+    }
+}

@@ -1,0 +1,91 @@
+-- Plain SQL on purpose: integers, text and primary keys, nothing that only one database has. Times are milliseconds since the Unix epoch.
+
+create table if not exists person (
+    name text primary key,
+    role text not null,
+    clearance text not null,
+    -- salt and PBKDF2-HMAC-SHA256 of the password, hexadecimal, with a colon between; null where only keys open the account
+    password text
+);
+
+-- Keys of sign-in links: each opens one session. Only hashes are kept, here and of sessions.
+create table if not exists sign_in_key (
+    hash text primary key,
+    person text not null,
+    expires_ms bigint not null
+);
+
+create table if not exists session (
+    hash text primary key,
+    person text not null,
+    expires_ms bigint not null
+);
+
+create table if not exists clip (
+    vehicle text not null,
+    clip bigint not null,
+    -- labels that the operations start from
+    base_revision integer not null,
+    -- newest revision that was written from here, and the one that is being written
+    last_revision integer not null,
+    finishing_revision integer,
+    finished_seq bigint not null,
+    primary key (vehicle, clip)
+);
+
+-- Append-only: rows are inserted and never changed. The primary key is what makes two at once impossible.
+create table if not exists operation (
+    vehicle text not null,
+    clip bigint not null,
+    seq bigint not null,
+    id text not null unique,
+    person text not null,
+    at_ms bigint not null,
+    name text not null,
+    class text not null,
+    request text not null,
+    changes text not null,
+    undoes bigint,
+    spent_ms bigint,
+    primary key (vehicle, clip, seq)
+);
+
+create table if not exists lease (
+    vehicle text not null,
+    clip bigint not null,
+    track bigint not null,
+    person text not null,
+    expires_ms bigint not null,
+    primary key (vehicle, clip, track)
+);
+
+create table if not exists remark (
+    id text primary key,
+    vehicle text not null,
+    clip bigint not null,
+    track bigint,
+    sample bigint,
+    person text not null,
+    at_ms bigint not null,
+    error text,
+    body text not null,
+    resolved_by text
+);
+
+create table if not exists audit (
+    at_ms bigint not null,
+    person text not null,
+    action text not null,
+    vehicle text,
+    clip bigint,
+    detail text not null
+);
+create index if not exists audit_by_person on audit (person, action, at_ms);
+
+-- Verdicts that wait to be published. Written in the transaction of their operation; taken out when the broker has them.
+create table if not exists outbox (
+    id text primary key,
+    vehicle text not null,
+    at_ms bigint not null,
+    body text not null
+);

@@ -1,0 +1,573 @@
+// The review page: what is open, what is chosen, what was pressed. The server holds the labels; here is what they look like at the moment.
+
+import { Outbox, Refused, ask, clipPath, points as fetchPoints, same } from './api.js';
+import { HEIGHT, KEYED, LENGTH, POINTS, PREDICTED, WIDTH, X, Y, YAW, foreseen } from './geometry.js';
+import { GROUPS, actionOf, choosePreset, currentPreset, keysOf, presets, shown } from './keys.js';
+import { CameraView, COLORS, PlaneView, SceneView } from './views.js';
+import { switchLanguage, translate, word } from './words.js';
+
+const $ = id => document.getElementById(id);
+// Sweeps kept: about 2 MB each.
+const SWEEPS = 40, IMAGES = 24;
+const PLAY_MS = 100, HOLD_MS = 60_000, TOAST_MS = 3500;
+const STEP = { move: 0.05, fineMove: 0.01, turn: Math.PI / 180, fineTurn: Math.PI / 900, size: 0.05, fineSize: 0.01 };
+const ERRORS = ['missing', 'extra', 'class', 'position', 'size', 'heading', 'half_turn', 'id_switch', 'time', 'guideline'];
+
+const app = {
+  person: null, classes: [], clip: null, sample: 0, track: null, item: null, passed: [], history: [], scope: null, preview: null,
+  colorBy: 'height', shownAt: 0, decided: 0, spentMs: 0, playing: null, merging: false, box: null, sweep: null, held: null, ready: false,
+};
+// For tests and for those who look under the hood.
+window.desk = app;
+
+const el = (name, attributes = {}, ...children) => {
+  const element = Object.assign(document.createElement(name), attributes);
+  element.append(...children);
+  return element;
+};
+
+class Cache {
+  constructor(most, load) { Object.assign(this, { most, load, kept: new Map() }); }
+
+  get(key) {
+    let found = this.kept.get(key);
+    if (found) this.kept.delete(key);
+    else {
+      found = this.load(key);
+      found.catch(() => this.kept.delete(key));
+    }
+    this.kept.set(key, found);
+    if (this.kept.size > this.most) this.kept.delete(this.kept.keys().next().value);
+    return found;
+  }
+}
+
+const sweeps = new Cache(SWEEPS, fetchPoints);
+const images = new Cache(IMAGES, async path => createImageBitmap(await (await fetch(path)).blob()));
+
+const scene = new SceneView($('scene'), { changed: redraw, picked });
+const onPlane = {
+  changed: redraw,
+  editable: () => currentBox() && mayEdit(),
+  preview: box => { app.preview = box; redraw(); },
+  done: operation => { app.preview = null; edit(operation); },
+};
+const planes = ['top', 'side', 'rear'].map(name => new PlaneView($(name), name, onPlane));
+const cameraView = new CameraView($('camera'));
+app.views = { scene, planes };
+let outbox = null;
+
+// What is chosen.
+
+const track = () => app.clip?.tracks[app.track];
+const currentBox = () => track()?.boxes[app.sample];
+const colorOf = name => `rgb(${(app.classes.find(one => one.name === name)?.color ?? [200, 200, 200]).join(',')})`;
+const mayEdit = () => app.person && app.person.role !== 'data_user';
+const mayDecide = () => ['reviewer', 'lead', 'admin'].includes(app.person?.role);
+const samplesOf = of => Object.keys(of.boxes).map(Number).sort((a, b) => a - b);
+const scopeOf = of => app.scope ?? (of.static ? 'track' : 'box');
+
+// Drawing, at most once a frame.
+
+let waiting = false;
+function redraw() {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => { waiting = false; draw(); });
+}
+
+function draw() {
+  if (!app.clip) return;
+  const boxes = Object.entries(app.clip.tracks).flatMap(([number, one]) => {
+    const box = Number(number) === Number(app.track) && app.preview ? app.preview : one.boxes[app.sample];
+    return box ? [{ track: Number(number), box, color: colorOf(one.class), verdict: one.verdict, label: `${one.class} ${number}` }] : [];
+  });
+  const box = currentBox();
+  if (scene.follow && box) scene.center = [box[X], box[Y]];
+  scene.draw(app.sweep, boxes, app.track === null ? null : Number(app.track), app.colorBy);
+  for (const plane of planes) plane.draw(app.sweep, box, app.preview, track() ? colorOf(track().class) : '', app.colorBy);
+  cameraView.draw(app.picture?.camera, app.picture?.bitmap, app.picture?.sees ? app.preview ?? box : null, css('--accent'));
+  strip();
+  app.drawn = performance.now();
+}
+
+const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function strip() {
+  const canvas = $('strip'), ratio = devicePixelRatio || 1, width = canvas.clientWidth * ratio | 0, height = canvas.clientHeight * ratio | 0;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const c = canvas.getContext('2d'), count = app.clip.samples.length, w = width / count, of = track();
+  c.fillStyle = css('--raised');
+  c.fillRect(0, 0, width, height);
+  const most = of ? Math.max(10, ...Object.values(of.boxes).map(box => box[POINTS])) : 1;
+  for (let s = 0; s < count; s++) {
+    const box = of?.boxes[s];
+    if (!box) continue;
+    const h = Math.max(3, Math.sqrt(box[POINTS] / most) * (height - 6));
+    c.globalAlpha = box[PREDICTED] ? 0.35 : 0.85;
+    c.fillStyle = box[KEYED] ? css('--info') : colorOf(of.class);
+    c.fillRect(s * w + 0.5, height - h, Math.max(1, w - 1), h);
+  }
+  c.globalAlpha = 1;
+  if (of && of.worst !== null) {
+    c.fillStyle = css('--bad');
+    c.fillRect(of.worst * w, 0, Math.max(2, w), 3);
+  }
+  c.strokeStyle = css('--accent');
+  c.lineWidth = 2 * ratio;
+  c.strokeRect(app.sample * w, 1, Math.max(3, w), height - 2);
+  $('frame').textContent = `${app.sample + 1} / ${count}`;
+}
+
+// The list and the card.
+
+function order() {
+  const all = Object.entries(app.clip?.tracks ?? {});
+  const rank = one => one.verdict === 'accepted' ? 1 : 0;
+  return all.sort(([a, one], [b, two]) => rank(one) - rank(two) || two.saved_s - one.saved_s || a - b);
+}
+
+function list() {
+  const rows = order().map(([number, one]) => {
+    const row = el('li', { role: 'option', className: `is-${one.verdict}`, onclick: () => choose(Number(number)) });
+    row.setAttribute('aria-selected', String(Number(number) === app.track));
+    const swatch = el('span', { className: 'swatch' });
+    swatch.style.background = colorOf(one.class);
+    const marks = { accepted: '✓', returned: '↩', open: `${Math.max(0, one.saved_s).toFixed(0)} s` };
+    const detail = `${Object.keys(one.boxes).length} × ${word(one.static ? 'static' : 'moving')}`;
+    row.append(swatch, el('span', { className: 'name' }, el('b', { textContent: `${one.class} ${number}` }), el('small', { textContent: detail })),
+      el('span', { className: `mark ${one.verdict}`, textContent: marks[one.verdict], title: word('expected') }));
+    return row;
+  });
+  $('tracks').replaceChildren(...rows);
+  $('tracks').querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' });
+  const all = order(), left = all.filter(([, one]) => one.verdict !== 'accepted').length;
+  $('count').textContent = all.length;
+  $('left').textContent = left;
+  $('progress').firstElementChild.style.width = `${all.length ? 100 * (all.length - left) / all.length : 0}%`;
+  $('pace').textContent = app.decided ? `${(app.spentMs / app.decided / 1000).toFixed(1)} ${word('perTrack')}` : '';
+}
+
+function card() {
+  const of = track(), box = app.preview ?? currentBox(), place = $('card');
+  if (!of) { place.replaceChildren(el('p', { className: 'empty', textContent: word('noTrack') })); return; }
+  const swatch = el('span', { className: 'swatch' });
+  swatch.style.background = colorOf(of.class);
+  const verdict = of.verdict === 'open' ? '' : `${of.verdict === 'accepted' ? '✓' : '↩'} ${of.decided_by ?? ''}${of.error ? ` · ${errorWord(of.error)}` : ''}`;
+  const title = el('div', { className: 'title' }, swatch, `${of.class} ${app.track}`, el('small', { textContent: of.score.toFixed(2), title: word('score') }), el('span', { className: `verdict ${of.verdict}`, textContent: verdict }));
+  const fact = (value, unit) => el('span', {}, el('b', { textContent: value }), ` ${unit}`);
+  const facts = el('div', { className: 'facts' });
+  if (box) {
+    facts.append(fact([LENGTH, WIDTH, HEIGHT].map(i => box[i].toFixed(2)).join(' × '), 'm'), fact(Math.hypot(box[X], box[Y]).toFixed(1), 'm'),
+      fact((box[YAW] * 180 / Math.PI).toFixed(1), '°'), fact(box[POINTS], word('points')));
+    if (box[PREDICTED]) facts.append(el('span', { textContent: word('predicted') }));
+    if (box[KEYED]) facts.append(el('span', { textContent: word('keyed') }));
+  }
+  const button = (action, className, label) => el('button', { className, onclick: () => act(action, {}), title: word(action) }, label ?? word(action), el('kbd', { textContent: shown(keysOf(action)[0] ?? '') }));
+  const actions = el('div', { className: 'actions' });
+  if (mayDecide()) actions.append(button('accept', 'yes'), button('reject', 'no'));
+  if (mayEdit()) actions.append(button('delete', 'no', word('remove')), button('scopeNext', 'scope', word(`scope_${scopeOf(of)}`)));
+  place.replaceChildren(title, facts, actions);
+}
+
+const errorWord = error => word(error === 'size' ? 'size_e' : error);
+
+function status() {
+  const chip = $('state'), count = outbox?.items.length ?? 0;
+  chip.className = `chip ${outbox && !outbox.online ? 'offline' : count ? 'waiting' : ''}`;
+  chip.textContent = outbox && !outbox.online ? `${word('offline')} · ${count} ${word('waiting')}` : count ? `${count} ${word('waiting')}` : word('saved');
+  app.pending = count;
+}
+
+function refresh() {
+  list();
+  card();
+  status();
+  $('color').textContent = `${word('color')} ${word(app.colorBy)}`;
+  $('follow').textContent = scene.follow ? `${track()?.class ?? ''} ${app.track ?? ''}` : word('scene');
+  redraw();
+}
+
+let toastTimer = 0;
+function toast(text, bad = false) {
+  const place = $('toast');
+  place.textContent = text;
+  place.className = bad ? 'bad' : '';
+  place.hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => { place.hidden = true; }, TOAST_MS);
+}
+
+// Going about.
+
+async function show(sample) {
+  if (!app.clip) return;
+  app.sample = Math.min(app.clip.samples.length - 1, Math.max(0, sample));
+  app.preview = null;
+  const wanted = app.sample, path = s => `${clipPath(app.clip)}/points/${s}`;
+  const [sweep] = await Promise.all([sweeps.get(path(wanted)).catch(() => null), look(wanted)]);
+  if (app.sample !== wanted) return;
+  app.sweep = sweep;
+  card();
+  redraw();
+  // The neighbours are likely to be next.
+  for (const near of [wanted + 1, wanted - 1]) if (near >= 0 && near < app.clip.samples.length) sweeps.get(path(near)).catch(() => {});
+}
+
+async function look(sample) {
+  const names = app.clip.samples[sample].images, sees = CameraView.choose(app.clip.cameras, names, currentBox());
+  const camera = sees ?? app.clip.cameras.find(one => names.includes(one.sensor));
+  const bitmap = camera && await images.get(`${clipPath(app.clip)}/images/${sample}/${encodeURIComponent(camera.sensor)}`).catch(() => null);
+  if (app.sample === sample) app.picture = camera && bitmap ? { camera, bitmap, sees: Boolean(sees) } : null;
+}
+
+async function choose(number, sample) {
+  if (app.merging) { merge(number); return; }
+  app.track = number;
+  app.scope = null;
+  app.preview = null;
+  app.shownAt = performance.now();
+  for (const plane of planes) plane.zoom = 1;
+  const of = track();
+  if (of && sample === undefined) sample = of.boxes[app.sample] ? app.sample : of.worst ?? app.sample;
+  await show(sample ?? app.sample);
+  refresh();
+  if (of && mayEdit()) hold();
+}
+
+// The chosen track is kept from others, the one before is given back.
+async function hold() {
+  if (app.track === null || !app.clip) return;
+  const path = `${clipPath(app.clip)}/hold/${app.track}`, before = app.held;
+  app.held = path;
+  try {
+    if (before && before !== path) ask('DELETE', before, {}).catch(() => {});
+    const { held } = await ask('POST', path, {});
+    if (!held) toast(word('heldBy'), true);
+  } catch { /* The outbox tells of a lost connection. */ }
+}
+
+function picked(number, at) {
+  if (app.creating) { app.creating = false; create(at); return; }
+  if (number !== undefined) choose(number);
+  else if (app.merging) { app.merging = false; toast(''); $('toast').hidden = true; }
+}
+
+async function next() {
+  if (!mayEdit()) return;
+  if (app.track !== null && track() && track().verdict !== 'accepted') app.passed.push([app.clip.vehicle, app.clip.clip, app.track]);
+  // What is decided but not stored yet must not come again.
+  const onTheWay = outbox.items.filter(item => ['accept', 'delete'].includes(item.operation.kind)).map(item => [item.clip.vehicle, item.clip.clip, item.tracks[0]]);
+  try {
+    const answer = await ask('POST', '/api/next', { after: [...app.passed, ...onTheWay] });
+    if (!answer.item && app.passed.length) { app.passed = []; return next(); }
+    if (!answer.item) { app.track = null; refresh(); toast(word('doneText')); return; }
+    await go(answer.item);
+  } catch (error) {
+    // Without the server the page goes on by itself through what it has.
+    const left = order().find(([number, one]) => one.verdict !== 'accepted' && Number(number) !== app.track);
+    if (left) choose(Number(left[0]), left[1].worst ?? undefined);
+    else toast(error.message, true);
+  }
+}
+
+async function go(item, back = false) {
+  if (!app.clip || !same(app.clip, item)) await open(item);
+  if (!back) app.history.push({ vehicle: item.vehicle, clip: item.clip, track: item.track, sample: item.sample });
+  await choose(item.track, item.sample ?? undefined);
+}
+
+// Edits.
+
+function edit(operation, number = app.track) {
+  const of = app.clip?.tracks[number];
+  if (!of || !mayEdit()) return;
+  const full = { track: number, ...operation };
+  if (['move', 'size', 'turn', 'flip', 'shrink', 'ground'].includes(operation.kind)) Object.assign(full, { sample: app.sample, scope: scopeOf(of) });
+  if (['copy_size', 'split', 'extend', 'delete_box'].includes(operation.kind)) full.sample = app.sample;
+  perform(full, [number]);
+}
+
+function perform(operation, tracks) {
+  const now = performance.now(), spent = now - app.shownAt;
+  app.shownAt = now;
+  app.spentMs += spent;
+  if (['accept', 'delete'].includes(operation.kind)) app.decided += 1;
+  for (const number of tracks) {
+    const seen = app.clip.tracks[number] && foreseen(app.clip.tracks[number], operation);
+    if (seen) app.clip.tracks[number] = seen;
+    else if (seen === null) delete app.clip.tracks[number];
+  }
+  outbox.push(app.clip, tracks, app.clip.revs, operation, spent);
+  refresh();
+}
+
+function create(at) {
+  if (!at) return;
+  toast(word('working'));
+  perform({ kind: 'create', sample: app.sample, at_ego_m: at }, []);
+}
+
+function merge(number) {
+  app.merging = false;
+  const from = app.track;
+  if (number === from) return;
+  app.track = number;
+  perform({ kind: 'merge', track: from, into: number }, [from, number]);
+}
+
+// What the server says.
+
+const server = {
+  changed: () => { status(); },
+  done(item, answer) {
+    if (!app.clip || !same(item.clip, app.clip)) return;
+    const fresh = Object.keys(answer.tracks).filter(number => !(number in app.clip.tracks));
+    for (const [number, state] of Object.entries(answer.tracks)) {
+      app.clip.revs[number] = answer.revs[number];
+      // What was done since is on its way and shown already.
+      if (outbox.pending(app.clip, Number(number))) continue;
+      if (state) app.clip.tracks[number] = state;
+      else delete app.clip.tracks[number];
+    }
+    app.clip.seq = answer.seq;
+    app.clip.unfinished = true;
+    if (item.operation.kind === 'create' && fresh.length) { $('toast').hidden = true; choose(Number(fresh[0]), item.operation.sample); }
+    if (['undo', 'redo'].includes(item.operation.kind)) {
+      const number = Number(Object.keys(answer.tracks)[0]);
+      if (app.clip.tracks[number] && number !== app.track) choose(number);
+    }
+    refresh();
+  },
+  refused(item, error) {
+    if (error.status === 401) { signIn(); return; }
+    toast(error.message, true);
+    reload(item);
+  },
+  conflict(item, sides) {
+    if (app.clip && same(item.clip, app.clip)) {
+      for (const [number, state] of Object.entries(sides.tracks)) {
+        app.clip.revs[number] = sides.revs[number];
+        if (state) app.clip.tracks[number] = state; else delete app.clip.tracks[number];
+      }
+    }
+    refresh();
+    const last = sides.theirs.at(-1);
+    const text = sides.held_by ? `${sides.held_by} ${word('heldBy')}` : `${last?.person ?? ''} (${last ? word(last.name) : ''}) ${word('conflictText')}`;
+    const again = () => { dialog().close(); if (app.clip && same(item.clip, app.clip)) perform(item.operation, item.tracks.filter(number => app.clip.tracks[number])); };
+    const buttons = [el('button', { className: 'primary', textContent: word('theirs'), onclick: () => dialog().close() })];
+    if (!sides.held_by) buttons.unshift(el('button', { className: 'plain', textContent: `${word('mineAgain')}: ${word(item.operation.kind)}`, onclick: again }));
+    open_dialog(el('h3', { textContent: word('conflict') }), el('p', { textContent: text }), el('div', { className: 'buttons' }, ...buttons));
+  },
+};
+
+async function reload(item) {
+  if (app.clip && same(item.clip, app.clip) && !outbox.items.some(other => same(other.clip, app.clip))) await open(app.clip, app.track, app.sample);
+}
+
+// Keys.
+
+const MOVES = { forward: [1, 0, 0], backward: [-1, 0, 0], leftwards: [0, 1, 0], rightwards: [0, -1, 0], up: [0, 0, 1], down: [0, 0, -1] };
+// Length grows forward, width to the left, height upward.
+const SIZES = { longer: ['front', 1], shorter: ['front', -1], wider: ['left', 1], narrower: ['left', -1], taller: ['top', 1], lower: ['top', -1] };
+
+function act(action, { fine = false, number } = {}) {
+  if (action in MOVES) return currentBox() && edit({ kind: 'move', by_box_m: MOVES[action].map(v => v * (fine ? STEP.fineMove : STEP.move)) });
+  if (action in SIZES) { const [face, sign] = SIZES[action]; return currentBox() && edit({ kind: 'size', face, by_m: sign * (fine ? STEP.fineSize : STEP.size) }); }
+  switch (action) {
+    case 'accept': if (track() && mayDecide()) { edit({ kind: 'accept' }); next(); } break;
+    case 'reject': if (track() && mayDecide()) why(); break;
+    case 'next': next(); break;
+    case 'previous': app.history.pop(); if (app.history.length) go(app.history.at(-1), true); break;
+    case 'create': if (mayEdit()) { if (scene.mouse && $('scene').matches(':hover')) create(scene.mouse); else { app.creating = true; toast(word('create')); } } break;
+    case 'undo': case 'redo': if (app.clip && mayEdit()) perform({ kind: action }, []); break;
+    case 'turnLeft': case 'turnRight': currentBox() && edit({ kind: 'turn', by_rad: (action === 'turnLeft' ? 1 : -1) * (fine ? STEP.fineTurn : STEP.turn) }); break;
+    case 'flip': case 'shrink': case 'ground': case 'copy_size': case 'delete_box': if (currentBox()) edit({ kind: action }); break;
+    case 'interpolate': case 'split': case 'extend': if (track()) edit({ kind: action }); break;
+    case 'delete': if (track() && mayEdit()) { edit({ kind: 'delete' }); app.track = null; next(); } break;
+    case 'merge': if (track() && mayEdit()) { app.merging = true; toast(word('mergeHint')); } break;
+    case 'class_n': if (track() && app.classes[number - 1]) edit({ kind: 'relabel', class: app.classes[number - 1].name }); break;
+    case 'frameBack': show(app.sample - 1); break;
+    case 'frameOn': show(app.sample + 1); break;
+    case 'worst': if (track()) show(track().worst ?? app.sample); break;
+    case 'play': play(); break;
+    case 'scopeNext': if (track()) { const all = ['box', 'onward', 'track']; app.scope = all[(all.indexOf(scopeOf(track())) + 1) % 3]; refresh(); } break;
+    case 'color': { const all = Object.keys(COLORS); app.colorBy = all[(all.indexOf(app.colorBy) + 1) % all.length]; refresh(); break; }
+    case 'follow': scene.follow = !scene.follow; scene.metres = scene.follow ? 36 : 110; if (!scene.follow) scene.center = [0, 0]; refresh(); break;
+    case 'history': if (track()) showHistory(); break;
+    case 'remark': if (app.clip) showRemarks(); break;
+    case 'help': showKeys(); break;
+  }
+}
+
+addEventListener('keydown', event => {
+  if (dialog().open || ['INPUT', 'TEXTAREA', 'SELECT'].includes(document.activeElement?.tagName)) return;
+  if (event.key === 'Escape') { app.merging = app.creating = false; $('toast').hidden = true; return; }
+  const { action, fine, number } = actionOf(event);
+  if (!action) return;
+  event.preventDefault();
+  if (event.repeat && ['accept', 'reject', 'delete', 'create', 'next'].includes(action)) return;
+  app.pressed = performance.now();
+  act(action, { fine, number });
+});
+
+function play() {
+  if (app.playing) { clearInterval(app.playing); app.playing = null; return; }
+  app.playing = setInterval(() => {
+    const at = track() ? samplesOf(track()) : app.clip.samples.map((_, s) => s);
+    const after = at.find(s => s > app.sample) ?? at[0];
+    show(after);
+  }, PLAY_MS);
+}
+
+// Dialogs.
+
+const dialog = () => $('dialog');
+function open_dialog(...content) {
+  dialog().replaceChildren(...content);
+  if (!dialog().open) dialog().showModal();
+}
+const closing = () => el('div', { className: 'buttons' }, el('button', { className: 'plain', textContent: word('close'), onclick: () => dialog().close() }));
+
+function why() {
+  const give = error => { dialog().close(); edit({ kind: 'reject', error }); next(); };
+  const choices = ERRORS.map((error, index) => el('button', { onclick: () => give(error) }, el('kbd', { textContent: String((index + 1) % 10) }), errorWord(error)));
+  open_dialog(el('h3', { textContent: word('why') }), el('div', { className: 'choices' }, ...choices), closing());
+  dialog().onkeydown = event => { const error = /^[0-9]$/.test(event.key) && ERRORS[(Number(event.key) + 9) % 10]; if (error) { event.preventDefault(); dialog().onkeydown = null; give(error); } };
+}
+
+function showKeys() {
+  const groups = GROUPS.map(group => el('div', {}, ...group.flatMap(action => [el('span', { textContent: word(action) }), el('span', {}, ...keysOf(action).map(key => el('kbd', { textContent: shown(key) })))])));
+  groups[1].append(el('span', { textContent: word('fine') }), el('span'));
+  groups[3].append(el('span', { textContent: word('class_n') }), el('kbd', { textContent: '1 … 9' }));
+  const chooser = el('select', { onchange: event => { choosePreset(event.target.value); showKeys(); refresh(); } }, ...presets().map(name => el('option', { value: name, textContent: name, selected: name === currentPreset() })));
+  open_dialog(el('h3', { textContent: word('help') }), el('div', { className: 'keymap' }, ...groups, el('div', {}, el('span', { textContent: word('preset') }), chooser)), closing());
+}
+
+async function showHistory() {
+  const { operations } = await ask('GET', `${clipPath(app.clip)}/history/${app.track}`);
+  const rows = operations.map(one => el('p', {}, el('b', { textContent: word(one.name) }), one.person, el('small', { textContent: new Date(one.at_ms).toLocaleString() })));
+  open_dialog(el('h3', { textContent: `${word('history')}: ${track().class} ${app.track}` }), el('div', { className: 'entries' }, ...(rows.length ? rows : [word('noHistory')])), closing());
+}
+
+async function showRemarks(answer) {
+  const { remarks } = answer ?? await ask('GET', `${clipPath(app.clip)}/remarks`), path = `${clipPath(app.clip)}/remarks`;
+  const settle = async id => showRemarks(await ask('POST', `${path}/${id}`, {}));
+  const rows = remarks.map(one => el('p', {}, el('b', { textContent: one.track === null ? '' : `${one.track}` }), one.error ? errorWord(one.error) : '', one.body, el('small', { textContent: `${one.person} ${one.resolved_by ? `✓ ${one.resolved_by}` : ''}` }),
+    one.resolved_by ? '' : el('button', { className: 'plain', textContent: word('resolve'), onclick: () => settle(one.id) })));
+  const body = el('textarea'), kind = el('select', {}, el('option', { value: '', textContent: '—' }), ...ERRORS.map(error => el('option', { value: error, textContent: errorWord(error) })));
+  const add = async () => {
+    const remark = { id: crypto.randomUUID(), track: app.track, sample: app.track === null ? null : app.sample, error: kind.value || null, body: body.value };
+    try { showRemarks(await ask('POST', path, remark)); } catch (error) { toast(error.message, true); }
+  };
+  open_dialog(el('h3', { textContent: word('remark') }), el('div', { className: 'entries' }, ...(rows.length ? rows : [word('noRemarks')])), body,
+    el('div', { className: 'buttons' }, kind, el('button', { className: 'primary', textContent: word('add'), onclick: add }), el('button', { className: 'plain', textContent: word('close'), onclick: () => dialog().close() })));
+}
+
+async function finish(anyway = false) {
+  if (!app.clip) return;
+  const undecided = Object.values(app.clip.tracks).filter(one => one.verdict !== 'accepted').length;
+  if (undecided && !anyway) {
+    open_dialog(el('h3', { textContent: word('finish') }), el('p', { textContent: `${undecided} ${word('undecided')}` }), el('div', { className: 'buttons' },
+      el('button', { className: 'plain', textContent: word('close'), onclick: () => dialog().close() }),
+      el('button', { id: 'finish-anyway', className: 'primary', textContent: word('finishAnyway'), onclick: () => { dialog().close(); finish(true); } })));
+    return;
+  }
+  while (outbox.items.length) await new Promise(resume => setTimeout(resume, 50));
+  try {
+    const answer = await ask('POST', `${clipPath(app.clip)}/finish`, { anyway });
+    app.clip.revision = answer.revision;
+    app.finished = answer;
+    toast(`${word('written')} ${answer.revision}`);
+    clips();
+  } catch (error) { toast(error.message, true); }
+}
+
+// Starting.
+
+async function clips() {
+  const { clips: all } = await ask('GET', '/api/clips');
+  const name = one => `${one.vehicle} · ${one.clip} · ${one.open + one.returned} ${word('left')}${one.revision ? ` · ${word('revision')} ${one.revision}` : ''}`;
+  $('clips').replaceChildren(...all.map(one => el('option', { value: JSON.stringify([one.vehicle, one.clip]), textContent: name(one), selected: app.clip !== null && same(one, app.clip) })));
+  return all;
+}
+
+async function open(clip, number = null, sample = 0) {
+  toast(word('loading'));
+  const answer = await ask('GET', clipPath(clip));
+  // What is on its way is shown as done.
+  for (const item of outbox.items.filter(item => same(item.clip, answer))) {
+    for (const other of item.tracks) {
+      const seen = answer.tracks[other] && foreseen(answer.tracks[other], item.operation);
+      if (seen) answer.tracks[other] = seen; else if (seen === null) delete answer.tracks[other];
+    }
+  }
+  app.clip = answer;
+  app.track = number !== null && answer.tracks[number] ? number : null;
+  $('toast').hidden = true;
+  await show(sample);
+  refresh();
+  clips();
+}
+
+function signIn(message = '') {
+  const name = el('input', { name: 'name', autocomplete: 'username', required: true }), password = el('input', { name: 'password', type: 'password', autocomplete: 'current-password', required: true });
+  const form = el('form', { onsubmit: async event => {
+    event.preventDefault();
+    try { await ask('POST', '/api/session', { name: name.value, password: password.value }); dialog().close(); start(); } catch (error) { signIn(error.message); }
+  } }, el('h3', { textContent: word('signIn') }), el('label', {}, word('name'), name), el('label', {}, word('password'), password), el('p', { className: 'error', textContent: message }), el('button', { className: 'primary', textContent: word('signIn') }));
+  open_dialog(form);
+}
+
+async function start() {
+  translate();
+  const key = new URLSearchParams(location.hash.slice(1)).get('key');
+  if (key) {
+    // The key opens once; it need not stand in the address bar or the history.
+    history.replaceState(null, '', location.pathname);
+    await ask('POST', '/api/session', { key }).catch(() => {});
+  }
+  try {
+    const { person, classes } = await ask('GET', '/api/me');
+    Object.assign(app, { person, classes });
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) { signIn(); return; }
+    throw error;
+  }
+  $('who').textContent = `${app.person.name} · ${app.person.role}`;
+  $('finish').disabled = !mayDecide();
+  outbox = new Outbox(app.person.name, server);
+  app.outbox = outbox;
+  outbox.send();
+  const all = await clips();
+  const first = all.find(one => one.open + one.returned > 0) ?? all[0];
+  if (first) await open(first);
+  if (!first) toast(word('doneText'));
+  status();
+  app.ready = true;
+}
+
+$('clips').addEventListener('change', event => { const [vehicle, clip] = JSON.parse(event.target.value); event.target.blur(); open({ vehicle, clip }); });
+$('undo').addEventListener('click', () => act('undo'));
+$('help').addEventListener('click', showKeys);
+$('finish').addEventListener('click', () => finish());
+$('play').addEventListener('click', play);
+$('theme').addEventListener('click', () => {
+  const root = document.documentElement.dataset;
+  root.theme = root.theme === 'dark' ? 'light' : 'dark';
+  localStorage.setItem('boxwright.theme', root.theme);
+  refresh();
+});
+$('language').addEventListener('click', () => { switchLanguage(); clips(); refresh(); });
+$('strip').addEventListener('pointerdown', event => {
+  const go = at => { const bounds = $('strip').getBoundingClientRect(); show(Math.floor((at.clientX - bounds.left) / bounds.width * app.clip.samples.length)); };
+  go(event);
+  $('strip').onpointermove = go;
+  $('strip').setPointerCapture(event.pointerId);
+  $('strip').onpointerup = () => { $('strip').onpointermove = null; };
+});
+// A button that was clicked must not take the next press of the space bar.
+addEventListener('click', event => event.target.closest('button')?.blur());
+new ResizeObserver(redraw).observe($('stage'));
+setInterval(() => { if (!document.hidden && app.track !== null && mayEdit()) hold(); }, HOLD_MS);
+start();
