@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use boxwright_model::Cuboid;
 use serde::Serialize;
 
 use crate::labels::{Frame, Object};
 use crate::numbers::{by_falling_score, interp, linspace, mean};
-use crate::overlap::aligned_iou;
 
 /// Distances within which a detection is right (metres).
 pub const DISTANCES_M: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
@@ -103,13 +103,18 @@ fn judge_sweep(truth: &[Object], labels: &[Object], judged: &mut Vec<Judged>) ->
             one.right = DISTANCES_M.map(|limit| distance < limit);
             if one.right[ERROR_DISTANCE] {
                 let turn = (label.cuboid.yaw_rad() - truth[index].cuboid.yaw_rad()).rem_euclid(std::f64::consts::TAU);
-                one.errors =
-                    [distance, 1.0 - aligned_iou(&label.cuboid, &truth[index].cuboid), turn.min(std::f64::consts::TAU - turn)];
+                one.errors = [distance, scale_error(&label.cuboid, &truth[index].cuboid), turn.min(std::f64::consts::TAU - turn)];
             }
         }
         judged.push(one);
     }
     truth.len()
+}
+
+/// One minus the overlap of two cuboids laid over each other. The official union is the cuboid of the greater lengths, which is more than the
+/// volume that the two cover where one is longer and the other wider (`iou_3d_axis_aligned` of av2; nuScenes takes the volume).
+fn scale_error(a: &Cuboid, b: &Cuboid) -> f64 {
+    1.0 - a.size_lwh_m.inf(&b.size_lwh_m).product() / a.size_lwh_m.sup(&b.size_lwh_m).product()
 }
 
 fn average_precision(right: &[bool], total: usize) -> f64 {
