@@ -202,7 +202,8 @@ fn a_collector_that_hangs_changes_nothing() {
     let plain = run(&broker, out.path(), "plain", None).expect_code(0);
     let numbers = |ended: &Ended| {
         let report = ended.json();
-        ["frames", "samples", "boxes", "tracks", "clips", "clips_left_open"].map(|name| report[name].as_u64().unwrap())
+        // Not how many messages were read: on a busy machine the group may form anew, and its messages are read again.
+        ["samples", "boxes", "tracks", "clips", "clips_left_open"].map(|name| report[name].as_u64().unwrap())
     };
     assert_eq!(numbers(&hung), numbers(&plain));
     assert_same_labels(&out.path().join("hung"), &out.path().join("plain"));

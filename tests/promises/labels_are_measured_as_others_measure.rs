@@ -116,6 +116,16 @@ fn the_tracker_alone_on_somebody_elses_detections() {
         results.to_str().unwrap(),
     ];
     boxwright(&args).expect_code(0);
+    // What somebody brought is not written over.
+    let over =
+        boxwright(&["track", "--detections", detections.to_str().unwrap(), "--out", detections.to_str().unwrap()]).expect_code(1);
+    assert!(over.err.contains("--out: expected a folder of its own") && over.err.contains("hint:"), "{}", over.err);
+    let page = calib.join(std::fs::read_dir(&calib).unwrap().next().unwrap().unwrap().file_name());
+    let before = std::fs::read(&page).unwrap();
+    let labels = data.join("label_02");
+    let over = eval(&results, &labels, "clear", &["--class", "Car", "--html", page.to_str().unwrap()]).expect_code(1);
+    assert!(over.err.contains("--html: expected a new file or an older page") && over.err.contains("hint:"), "{}", over.err);
+    assert_eq!(std::fs::read(&page).unwrap(), before);
     assert_eq!(std::fs::read_dir(&results).unwrap().count(), 10, "one file a sequence");
     let found = eval(&results, &data.join("label_02"), "clear", &["--class", "Car", "--json"]).expect_code(0).json();
     let averaged = &found["result"]["Car"]["averaged"];

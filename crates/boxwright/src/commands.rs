@@ -113,3 +113,20 @@ pub(crate) fn parse_format(text: &str) -> anyhow::Result<RecordingFormat> {
         other => bail!("unknown format of a recording: expected kitti-raw or mcap, got {other:?}"),
     }
 }
+
+/// Writes a page, over an older page but over nothing else: a name that was mistaken for another must not cost anybody his labels.
+pub(crate) fn write_page(file: &Path, html: &str) -> anyhow::Result<()> {
+    const BEGIN: &str = "<!doctype html";
+    match std::fs::read(file) {
+        Ok(found)
+            if !found.is_empty() && !found.get(..BEGIN.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(BEGIN.as_bytes())) =>
+        {
+            bail!(
+                "--html: expected a new file or an older page, got {} with something else in it\nhint: choose another name",
+                file.display()
+            )
+        }
+        _ => std::fs::write(file, html)
+            .with_context(|| format!("cannot write {}\nhint: its folder must exist and be writable", file.display())),
+    }
+}

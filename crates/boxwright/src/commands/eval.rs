@@ -83,7 +83,7 @@ fn write_page(file: &Path, args: &EvalArgs, judgement: &Judgement) -> anyhow::Re
         numbers: judgement.numbers.clone(),
         notes: judgement.notes.clone(),
     };
-    std::fs::write(file, page::html(&heading, &judgement.breakdown)).with_context(|| format!("cannot write {}", file.display()))?;
+    super::write_page(file, &page::html(&heading, &judgement.breakdown))?;
     ui::say(&format!("report: {}", file.display()));
     Ok(())
 }

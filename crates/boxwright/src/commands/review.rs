@@ -1,12 +1,13 @@
 //! `boxwright review`: people decide about the labels of a dataset, in the browser.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use boxwright_desk::{Desk, DeskSetup, Person, Store, now_ms};
 use boxwright_pipeline::scenes::Scenes;
 use boxwright_shard::{Dataset, DatasetLocation};
@@ -98,7 +99,20 @@ fn publish_waiting(desk: &Desk, kafka: &KafkaConfig, sink: &mut Option<VerdictSi
 fn invited(args: &ReviewArgs) -> anyhow::Result<Vec<Person>> {
     let given: Vec<&str> = args.account.iter().map(String::as_str).collect();
     let all = if given.is_empty() { vec![OWNER] } else { given };
-    all.into_iter().map(|text| Person::parse(text).map_err(anyhow::Error::msg).context("--account")).collect()
+    let people: Vec<Person> = all
+        .into_iter()
+        .map(|text| Person::parse(text).map_err(anyhow::Error::msg).context("--account"))
+        .collect::<Result<_, _>>()?;
+    let mut names = BTreeSet::new();
+    for person in &people {
+        // Each link would carry the rights of the last.
+        ensure!(
+            names.insert(&person.name),
+            "--account: expected every name once, got {} twice\nhint: one role a person",
+            person.name
+        );
+    }
+    Ok(people)
 }
 
 fn database(args: &ReviewArgs, location: &DatasetLocation) -> anyhow::Result<PathBuf> {

@@ -24,7 +24,7 @@ pub(crate) fn execute(args: &SyncArgs) -> anyhow::Result<Outcome> {
         bail!("expected samples, got none\nhint: samples are made of lidar sweeps and camera images");
     }
     if let Some(file) = &args.html {
-        std::fs::write(file, html::page(&tally)).with_context(|| format!("cannot write {}", file.display()))?;
+        super::write_page(file, &html::page(&tally))?;
         ui::say(&format!("written: {}", file.display()));
     }
     if args.json {

@@ -24,7 +24,9 @@ pub(crate) fn execute(args: &TrackArgs) -> anyhow::Result<Outcome> {
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let sequences = detections::read_folder(&args.detections)?;
     let calibrations = args.calib.as_deref().map(|folder| results::Projection::read_all(folder, sequences.keys())).transpose()?;
-    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder {}\nhint: a file may be in its way", args.out.display()))?;
+    refuse_inputs(args)?;
     let scores_are_logits = sequences.values().flatten().any(|detection| !(0.0..=1.0).contains(&detection.score));
     let (mut tracks, mut boxes) = (0, 0);
     for (sequence, detections) in &sequences {
@@ -43,6 +45,23 @@ pub(crate) fn execute(args: &TrackArgs) -> anyhow::Result<Outcome> {
     ];
     ui::print(ui::table(&rows).trim_end());
     Ok(Outcome::Done)
+}
+
+/// Results have the names of their sequences: in a folder of inputs they would take their place.
+fn refuse_inputs(args: &TrackArgs) -> anyhow::Result<()> {
+    let real = |folder: &Path| std::fs::canonicalize(folder).with_context(|| format!("cannot find {}", folder.display()));
+    let out = real(&args.out)?;
+    for (option, folder) in [("--detections", Some(args.detections.as_path())), ("--calib", args.calib.as_deref())] {
+        if let Some(folder) = folder
+            && real(folder)? == out
+        {
+            bail!(
+                "--out: expected a folder of its own, got that of {option}, {}\nhint: the files there would be overwritten",
+                out.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
