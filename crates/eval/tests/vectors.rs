@@ -128,6 +128,11 @@ fn argoverse_2_is_the_official_evaluation() {
     let plain: Vec<_> = frames.into_iter().map(|(_, truth, labels)| (truth, labels)).collect();
     let got = serde_json::to_value(av2::evaluate(&plain, &classes)).unwrap();
     assert_eq!(assert_holds(&got, expected, "av2"), 15);
+    // The labels of a dataset are spelt in lower case.
+    let mut lower: Vec<_> = plain.iter().map(|(_, labels)| (*labels).clone()).collect();
+    lower.iter_mut().flat_map(|frame| &mut frame.objects).for_each(|object| object.class = object.class.to_lowercase().into());
+    let lower: Vec<_> = plain.iter().zip(&lower).map(|((truth, _), labels)| (*truth, labels)).collect();
+    assert_eq!(serde_json::to_value(av2::evaluate(&lower, &classes)).unwrap(), got);
 }
 
 #[test]

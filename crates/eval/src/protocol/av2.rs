@@ -40,7 +40,8 @@ pub struct ClassMetrics {
 /// Errors of nothing, and what errors are divided by.
 const WORST: [f64; 3] = [2.0, 1.0, std::f64::consts::PI];
 
-/// Evaluates pairs of (truth, labels), each sweep by itself. `classes` are those with a line in the result, spelt as in the files.
+/// Evaluates pairs of (truth, labels), each sweep by itself. `classes` are those with a line in the result; case does not
+/// matter, because the names of a dataset are in lower case and those of others are not.
 #[must_use]
 pub fn evaluate(frames: &[(&Frame, &Frame)], classes: &[String]) -> BTreeMap<String, ClassMetrics> {
     let mut found: BTreeMap<String, ClassMetrics> =
@@ -68,7 +69,9 @@ fn evaluate_class(frames: &[(&Frame, &Frame)], class: &str) -> ClassMetrics {
     let mut judged = Vec::new();
     let mut total = 0;
     for (truth, labels) in frames {
-        let of_class = |objects: &[Object]| -> Vec<Object> { objects.iter().filter(|o| &*o.class == class).cloned().collect() };
+        let of_class = |objects: &[Object]| -> Vec<Object> {
+            objects.iter().filter(|o| o.class.eq_ignore_ascii_case(class)).cloned().collect()
+        };
         total += judge_sweep(&of_class(&truth.objects), &of_class(&labels.objects), &mut judged);
     }
     if total == 0 {
