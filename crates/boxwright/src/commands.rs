@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use boxwright_pipeline::{Config, Metrics, Progress, RunJob, StopSignal};
@@ -10,7 +11,7 @@ use boxwright_source::Recording;
 use boxwright_source::recording::{KittiRaw, McapFile, RecordingSource};
 
 use crate::args::RecordingFormat;
-use crate::ui;
+use crate::{signals, ui};
 
 pub(crate) mod demo;
 
@@ -78,8 +79,16 @@ pub(crate) fn open_recording(format: RecordingFormat, path: &Path, vehicle: Opti
     })
 }
 
-/// A recording goes the way that it goes with `run`, into a dataset that is gone with the folder: what is reported is what would be stored.
-pub(crate) fn into_temporary_dataset(config: Config, format: &str, path: &str) -> anyhow::Result<(tempfile::TempDir, Dataset)> {
+/// A recording that was read into a dataset which is gone with its folder.
+pub(crate) struct TemporaryDataset {
+    pub(crate) dataset: Dataset,
+    /// The recording ends before its end.
+    pub(crate) is_truncated: bool,
+    _folder: tempfile::TempDir,
+}
+
+/// A recording goes the way that it goes with `run`: what is reported is what would be stored. Interrupted, it leaves nothing behind.
+pub(crate) fn into_temporary_dataset(config: Config, format: &str, path: &str) -> anyhow::Result<TemporaryDataset> {
     let config = Arc::new(config);
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let recording = open_recording(parse_format(format)?, path.as_ref(), None)?;
@@ -87,6 +96,8 @@ pub(crate) fn into_temporary_dataset(config: Config, format: &str, path: &str) -
     let folder = tempfile::tempdir().context("cannot make a folder for temporary files")?;
     let dataset = Dataset::open_or_create(folder.path(), config.grid())?;
     let progress = Arc::new(Progress::default());
+    let (stop, interrupted) = (Arc::new(StopSignal::default()), Arc::new(AtomicBool::new(false)));
+    signals::listen(stop.clone(), interrupted.clone())?;
     let job = RunJob {
         config,
         taxonomy,
@@ -94,7 +105,7 @@ pub(crate) fn into_temporary_dataset(config: Config, format: &str, path: &str) -
         view: None,
         progress: progress.clone(),
         metrics: Arc::new(Metrics::default()),
-        stop: Arc::new(StopSignal::default()),
+        stop,
         stop_when_idle: None,
         more_to_come: Arc::default(),
     };
@@ -102,7 +113,12 @@ pub(crate) fn into_temporary_dataset(config: Config, format: &str, path: &str) -
     let ended = boxwright_pipeline::run(&mut source, job);
     drop(display);
     ended?;
-    Ok((folder, dataset))
+    let recording = source.recording();
+    recording.warnings().iter().for_each(|warning| ui::say(&format!("warning: {warning}")));
+    if interrupted.load(Ordering::SeqCst) {
+        bail!("interrupted while the recording was read: nothing is reported\nhint: `run` keeps what it has read");
+    }
+    Ok(TemporaryDataset { dataset, is_truncated: recording.is_truncated(), _folder: folder })
 }
 
 /// `--from FORMAT PATH`.

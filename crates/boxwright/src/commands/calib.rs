@@ -39,11 +39,12 @@ pub(crate) fn execute(args: &CalibArgs) -> anyhow::Result<Outcome> {
 
 fn check(args: &CalibCheckArgs) -> anyhow::Result<Outcome> {
     let config = load_config(args.config.as_deref(), None)?;
-    let (_folder, dataset) = match (args.dataset.as_deref(), args.from.as_deref()) {
-        (Some(dataset), None) => (None, Dataset::open_at(&locate(dataset, &config.store)?)?),
+    let temporary;
+    let (dataset, is_truncated) = match (args.dataset.as_deref(), args.from.as_deref()) {
+        (Some(dataset), None) => (Dataset::open_at(&locate(dataset, &config.store)?)?, false),
         (None, Some([format, path])) => {
-            let (folder, dataset) = into_temporary_dataset(config.clone(), format, path)?;
-            (Some(folder), dataset)
+            temporary = into_temporary_dataset(config.clone(), format, path)?;
+            (temporary.dataset.clone(), temporary.is_truncated)
         }
         _ => bail!("expected a dataset or a recording, got neither\nhint: calib check DATASET, or calib check --from mcap FILE"),
     };
@@ -82,7 +83,8 @@ fn check(args: &CalibCheckArgs) -> anyhow::Result<Outcome> {
     } else {
         ui::print(report::text(&reports, &left_out).trim_end());
     }
-    Ok(if reports.iter().any(|(_, report)| report.verdict.is_flagged()) { Outcome::Flagged } else { Outcome::Done })
+    let outcome = if is_truncated { Outcome::DataLost } else { Outcome::Done };
+    Ok(if reports.iter().any(|(_, report)| report.verdict.is_flagged()) { Outcome::Flagged } else { outcome })
 }
 
 /// Sensor and stamp of the members of a sample.

@@ -15,8 +15,8 @@ mod text;
 mod html;
 
 pub(crate) fn execute(args: &SyncArgs) -> anyhow::Result<Outcome> {
-    let tally = match (args.report.as_deref(), args.from.as_deref()) {
-        (Some(dataset), None) => of_dataset(args, dataset)?,
+    let (tally, is_truncated) = match (args.report.as_deref(), args.from.as_deref()) {
+        (Some(dataset), None) => (of_dataset(args, dataset)?, false),
         (None, Some([format, path])) => of_recording(args, format, path)?,
         _ => bail!("expected a dataset or a recording, got neither\nhint: --report DATASET, or --report --from mcap FILE"),
     };
@@ -32,7 +32,7 @@ pub(crate) fn execute(args: &SyncArgs) -> anyhow::Result<Outcome> {
     } else {
         ui::print(text::page(&tally).trim_end());
     }
-    Ok(Outcome::Done)
+    Ok(if is_truncated { Outcome::DataLost } else { Outcome::Done })
 }
 
 fn of_dataset(args: &SyncArgs, dataset: &str) -> anyhow::Result<Tally> {
@@ -40,9 +40,10 @@ fn of_dataset(args: &SyncArgs, dataset: &str) -> anyhow::Result<Tally> {
     tally_of(&Dataset::open_at(&locate(dataset, &config.store)?)?)
 }
 
-fn of_recording(args: &SyncArgs, format: &str, path: &str) -> anyhow::Result<Tally> {
-    let (_folder, dataset) = into_temporary_dataset(load_config(args.config.as_deref(), None)?, format, path)?;
-    tally_of(&dataset)
+/// Also whether the recording was cut.
+fn of_recording(args: &SyncArgs, format: &str, path: &str) -> anyhow::Result<(Tally, bool)> {
+    let read = into_temporary_dataset(load_config(args.config.as_deref(), None)?, format, path)?;
+    Ok((tally_of(&read.dataset)?, read.is_truncated))
 }
 
 fn tally_of(dataset: &Dataset) -> anyhow::Result<Tally> {
