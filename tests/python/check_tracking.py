@@ -32,7 +32,7 @@ def make(rng, sequence, gt, tracker):
     for track in range(rng.randint(1, 7)):
         left, top = rng.uniform(0, 900), rng.uniform(100, 200)
         size = rng.uniform(20, 160)
-        kind = rng.choice(["Car", "Car", "Car", "Van", "Pedestrian", "Cyclist"])
+        kind = rng.choice(["Car", "Car", "Car", "Van", "Pedestrian", "Pedestrian", "Person", "Cyclist"])
         objects.append([track, kind, [left, top, left + size, top + size * rng.uniform(0.3, 0.9)], rng.uniform(-9, 9), rng.randint(0, 10)])
     name = {track: track for track in range(9)}
     for frame in range(FRAMES):
@@ -47,19 +47,20 @@ def make(rng, sequence, gt, tracker):
             box[2] += speed
             if frame < born or rng.random() < 0.05:
                 continue
-            truth.append(line(frame, track, kind, int(rng.random() < 0.1), rng.choice([0, 0, 0, 1, 2, 3]), box))
+            truth.append(line(frame, track, kind, rng.choice([0] * 8 + [0.4, 1]), rng.choice([0, 0, 0, 1, 2, 3]), box))
             if rng.random() < 0.85:
                 claimed = kind if rng.random() < 0.9 else rng.choice(["Car", "Pedestrian"])
                 labels.append(line(frame, name[track], claimed, -1, -1, moved(rng, box, 9), rng.random()))
         if rng.random() < 0.4:
             left = rng.uniform(0, 900)
-            labels.append(line(frame, 50 + rng.randint(0, 5), "Car", -1, -1, [left, 150, left + rng.uniform(10, 90), 150 + rng.uniform(10, 60)], rng.random()))
-    # The last frame has both, so that both sides count the same frames.
+            # Identities below 0 are none; those of another class may be the same.
+            labels.append(line(frame, rng.choice([-1, 50, 51, 52, 53, 54]), "Car", -1, -1, [left, 150, left + rng.uniform(10, 90), 150 + rng.uniform(10, 60)], rng.random()))
+    # The last frame has something, so that both sides count the same frames; the first sequence has both classes, the others may lack one.
     box = [10.0, 100.0, 110.0, 200.0]
-    truth.append(line(FRAMES - 1, 90, "Car", 0, 0, box))
-    labels.append(line(FRAMES - 1, 91, "Car", -1, -1, box, 0.9))
-    labels.append(line(FRAMES - 1, 92, "Pedestrian", -1, -1, box, 0.9))
-    truth.append(line(FRAMES - 1, 93, "Pedestrian", 0, 0, box))
+    for track, kind in [(90, "Car"), (90, "Pedestrian"), (90, "Cyclist")]:
+        if kind == "Cyclist" or sequence == "0000" or rng.random() < 0.5:
+            truth.append(line(FRAMES - 1, track, kind, 0, 0, box))
+            labels.append(line(FRAMES - 1, track + 1, kind, -1, -1, box, 0.9))
     (gt / f"{sequence}.txt").write_text("\n".join(truth) + "\n")
     (tracker / f"{sequence}.txt").write_text("\n".join(labels) + "\n")
 

@@ -356,9 +356,25 @@ def review(arguments, browser, seen):
         ana.press("z", "z", "z")
         ana.settled()
         expect(abs(ana.track(shifted)["boxes"][str(at)][2] - truth[2]) < 1e-4, "undo works after a reload")
+        # The session ends while nobody answers: what was done waits for the same person, and each builds on the one before it.
         ana.choose(shifted, at)
-        ana.press("Space")
+        server.kill()
+        ana.press("Shift+PageUp", "z", "Space")
+        ana.page.wait_for_function("() => document.getElementById('state').classList.contains('offline')", timeout=20_000)
+        session = ana.context.cookies()
+        ana.context.clear_cookies()
+        server.restart()
+        ana.page.wait_for_selector("dialog[open] input[type=password]", timeout=20_000)
+        expect(ana.run("() => window.desk.outbox.items.length") == 3, "three operations wait for a session")
+        ana.context.add_cookies(session)
+        ana.page.reload()
+        ana.ready()
         ana.settled()
+        history = ana.get(f"/api/clips/{clip['vehicle']}/{clip['clip']}/history")["body"]["operations"]
+        own = [one["name"] for one in history if one["person"] == "ana"]
+        expect(own[-3:] == ["move", "undo", "accept"], f"what waited for a session is there: {own}")
+        expect(abs(ana.track(shifted)["boxes"][str(at)][2] - truth[2]) < 1e-4, "the move and its undo")
+        ana.choose(shifted, at)
 
         pictures_of_the_rest(ana, pictures)
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
-use boxwright_pipeline::{Config, Metrics, Progress, RunJob, StopSignal};
+use boxwright_pipeline::{Config, Progress, RunJob, StopSignal};
 use boxwright_shard::{Dataset, DatasetLocation, StoreConfig};
 use boxwright_source::Recording;
 use boxwright_source::recording::{KittiRaw, McapFile, RecordingSource};
@@ -98,17 +98,7 @@ pub(crate) fn into_temporary_dataset(config: Config, format: &str, path: &str) -
     let progress = Arc::new(Progress::default());
     let (stop, interrupted) = (Arc::new(StopSignal::default()), Arc::new(AtomicBool::new(false)));
     signals::listen(stop.clone(), interrupted.clone())?;
-    let job = RunJob {
-        config,
-        taxonomy,
-        dataset: Some(dataset.clone()),
-        view: None,
-        progress: progress.clone(),
-        metrics: Arc::new(Metrics::default()),
-        stop,
-        stop_when_idle: None,
-        more_to_come: Arc::default(),
-    };
+    let job = RunJob { progress: progress.clone(), stop, ..RunJob::new(config, taxonomy, Some(dataset.clone())) };
     let display = ui::ProgressDisplay::start(progress, source.recording().total_messages_hint());
     let ended = boxwright_pipeline::run(&mut source, job);
     drop(display);

@@ -16,7 +16,7 @@ use crate::error::DeskError;
 use crate::geometry::Refusal;
 use crate::labels::{Change, Verdict, reversed, touched};
 use crate::operation::{Around, Context, Operation, plan};
-use crate::people::{Person, Right};
+use crate::people::{Person, Right, is_name};
 use crate::queue;
 use crate::revision;
 use crate::scene::{OpenScenes, Scene};
@@ -171,6 +171,10 @@ impl Desk {
     /// # Errors
     /// When the two do not fit, the name was tried too often, or the database fails.
     pub fn sign_in(&self, name: &str, password: &str, now_ms: i64) -> Result<(String, Person), DeskError> {
+        if !is_name(name) {
+            // No account has it, and anybody could fill the audit with it.
+            return Err(DeskError::SignIn("wrong name or password".to_owned()));
+        }
         if self.store().noted_since(name, "refused", now_ms - CLOSED_MS)? >= WRONG_PASSWORDS {
             return Err(DeskError::TooMany(format!("{WRONG_PASSWORDS} wrong passwords within a minute: wait a minute")));
         }
@@ -222,6 +226,12 @@ impl Desk {
     pub fn put_person(&self, person: &Person, account: &Person, password: Option<&str>, now_ms: i64) -> Result<(), DeskError> {
         allow(person, Right::Administer)?;
         account.check().map_err(DeskError::Request)?;
+        // Nobody gives what they do not have, to themselves either, nor takes it from those who have more.
+        let standing = self.store().people()?.into_iter().find(|one| one.name == account.name).map(|one| one.clearance);
+        if let Some(grade) = [Some(account.clearance), standing].into_iter().flatten().find(|grade| *grade > person.clearance) {
+            self.store().note(now_ms, &person.name, "not cleared", None, &account.name)?;
+            return Err(DeskError::Clearance { grade, clearance: person.clearance });
+        }
         if password.is_some_and(|password| password.chars().count() < PASSWORD_CHARS) {
             return Err(DeskError::Request(format!("expected a password of {PASSWORD_CHARS} characters or more")));
         }
@@ -335,11 +345,18 @@ impl Desk {
         self.store().renew_lease(name, track, &person.name, now_ms, now_ms + self.setup.lease_ms)
     }
 
+    /// How long a track is a person's who does not hold on to it.
+    #[must_use]
+    pub fn lease_ms(&self) -> i64 {
+        self.setup.lease_ms
+    }
+
     /// Gives a track back.
     ///
     /// # Errors
-    /// When the database fails.
-    pub fn release(&self, person: &Person, name: &ClipName, track: u32) -> Result<(), DeskError> {
+    /// When the person may not, or the database fails.
+    pub fn release(&self, person: &Person, name: &ClipName, track: u32, now_ms: i64) -> Result<(), DeskError> {
+        self.clip(person, name, now_ms)?;
         self.store().end_lease(name, track, &person.name)
     }
 

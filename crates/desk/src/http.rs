@@ -322,7 +322,10 @@ async fn sign_out(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response
 }
 
 async fn me(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    signed_in(site, headers, |desk, person, _| Ok(json!({ "person": person, "classes": desk.classes() }))).await
+    signed_in(site, headers, |desk, person, _| {
+        Ok(json!({ "person": person, "classes": desk.classes(), "lease_ms": desk.lease_ms() }))
+    })
+    .await
 }
 
 async fn clips(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
@@ -459,8 +462,8 @@ async fn release(
     headers: HeaderMap,
     Path((vehicle, clip, track)): Path<(String, i64, u32)>,
 ) -> Response {
-    signed_in(site, headers, move |desk, person, _| {
-        desk.release(person, &named(vehicle, clip), track)?;
+    signed_in(site, headers, move |desk, person, now| {
+        desk.release(person, &named(vehicle, clip), track, now)?;
         Ok(json!({}))
     })
     .await

@@ -247,8 +247,9 @@ impl Labels {
         let mut trial = self.only(&touched(changes));
         changes.iter().all(|change| {
             let fits = match change {
-                Change::Track { track, before, .. } => match (trial.track(*track), before) {
-                    (Some(found), Some(before)) => found.state.same(before),
+                // A track goes without its boxes: whatever is left in it then was made by somebody else since.
+                Change::Track { track, before, after } => match (trial.track(*track), before) {
+                    (Some(found), Some(before)) => found.state.same(before) && (after.is_some() || found.boxes.is_empty()),
                     (None, None) => true,
                     _ => false,
                 },
@@ -358,8 +359,12 @@ mod tests {
         let stale = Change::Box { track: 7, sample: 0, before: Some(one_box(1.5)), after: Some(one_box(2.0)) };
         assert!(!labels.fits(&[stale]));
         assert!(!labels.fits(&born()), "the track is there already");
-        let next = Change::Box { track: 7, sample: 1, before: None, after: Some(one_box(2.0)) };
-        assert!(labels.fits(&[next]));
+        let next = [Change::Box { track: 7, sample: 1, before: None, after: Some(one_box(2.0)) }];
+        assert!(labels.fits(&next));
+        // A box that somebody else has added would go with the track.
+        assert!(labels.fits(&reversed(&born())));
+        labels.apply(&next);
+        assert!(!labels.fits(&reversed(&born())));
     }
 
     #[test]

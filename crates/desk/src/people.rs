@@ -158,11 +158,16 @@ impl Person {
     /// With both sides, when not.
     pub fn check(&self) -> Result<(), String> {
         let name = &self.name;
-        if name.is_empty() || name.chars().count() > NAME_CHARS || name.chars().any(|c| c.is_control()) || name.trim() != name {
+        if !is_name(name) {
             return Err(format!("expected a name of 1 to {NAME_CHARS} characters without spaces around it, got {name:?}"));
         }
         Ok(())
     }
+}
+
+/// Whether an account can have this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().count() <= NAME_CHARS && !name.chars().any(char::is_control) && name.trim() == name
 }
 
 #[cfg(test)]

@@ -45,9 +45,7 @@ export class Outbox {
 
   push(clip, tracks, revs, operation, spentMs) {
     const base = Object.fromEntries(tracks.map(track => [track, revs[track] ?? 0]));
-    // What follows an operation that is on its way is based on whatever the last one before it comes to.
-    const chained = tracks.filter(track => this.pending(clip, track));
-    this.items.push({ id: crypto.randomUUID(), clip: { vehicle: clip.vehicle, clip: clip.clip }, tracks, base, chained, operation, spentMs });
+    this.items.push({ id: crypto.randomUUID(), clip: { vehicle: clip.vehicle, clip: clip.clip }, tracks, base, operation, spentMs });
     this.save();
     this.send();
   }
@@ -67,12 +65,18 @@ export class Outbox {
         const answer = await ask('POST', `${clipPath(item.clip)}/operations`, body);
         this.online = true;
         this.items.shift();
+        // What follows was asked for in view of this one, whichever tracks it turns out to have touched.
         for (const later of this.items.filter(later => same(later.clip, item.clip))) {
-          for (const track of later.chained) later.base[track] = answer.revs[track] ?? later.base[track];
+          for (const track of later.tracks.filter(track => track in answer.revs)) later.base[track] = Math.max(later.base[track], answer.seq);
         }
         this.save();
         this.listeners.done(item, answer);
       } catch (error) {
+        if (error instanceof Refused && error.status === 401) {
+          // The session is over, not the work: it waits for whoever signs in under this name.
+          this.listeners.refused(item, error);
+          break;
+        }
         if (error instanceof Refused && error.status < 500) {
           this.give(item, error);
           continue;

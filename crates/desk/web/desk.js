@@ -9,7 +9,7 @@ import { switchLanguage, translate, word } from './words.js';
 const $ = id => document.getElementById(id);
 // Sweeps kept: about 2 MB each.
 const SWEEPS = 40, IMAGES = 24;
-const PLAY_MS = 100, HOLD_MS = 60_000, TOAST_MS = 3500;
+const PLAY_MS = 100, TOAST_MS = 3500;
 const STEP = { move: 0.05, fineMove: 0.01, turn: Math.PI / 180, fineTurn: Math.PI / 900, size: 0.05, fineSize: 0.01 };
 const ERRORS = ['missing', 'extra', 'class', 'position', 'size', 'heading', 'half_turn', 'id_switch', 'time', 'guideline'];
 
@@ -528,8 +528,9 @@ async function start() {
     await ask('POST', '/api/session', { key }).catch(() => {});
   }
   try {
-    const { person, classes } = await ask('GET', '/api/me');
+    const { person, classes, lease_ms } = await ask('GET', '/api/me');
     Object.assign(app, { person, classes });
+    holdOn(lease_ms);
   } catch (error) {
     if (error instanceof Refused && error.status === 401) { signIn(); return; }
     throw error;
@@ -569,5 +570,10 @@ $('strip').addEventListener('pointerdown', event => {
 // A button that was clicked must not take the next press of the space bar.
 addEventListener('click', event => event.target.closest('button')?.blur());
 new ResizeObserver(redraw).observe($('stage'));
-setInterval(() => { if (!document.hidden && app.track !== null && mayEdit()) hold(); }, HOLD_MS);
+// Whoever looks at a track keeps it: asked for three times while a lease lasts, so that one lost answer does not lose the track.
+let holding = null;
+function holdOn(leaseMs) {
+  clearInterval(holding);
+  holding = setInterval(() => { if (!document.hidden && app.track !== null && mayEdit()) hold(); }, leaseMs / 3);
+}
 start();

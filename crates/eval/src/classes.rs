@@ -84,9 +84,10 @@ impl ClassRule {
             let message = format!("--class {text:?}: expected a name or NAME=A,B, got no name\nhint: for example --class vehicle");
             return Err(EvalError::Mismatch(message));
         }
-        let known =
-            if text.contains('=') { None } else { Self::kitti().into_iter().chain(Self::groups()).find(|rule| rule.name == name) };
-        Ok(known.unwrap_or_else(|| Self::of(name.trim(), &members, &[])))
+        let name = name.trim();
+        let mut known = Self::kitti().into_iter().chain(Self::groups()).filter(|_| !text.contains('='));
+        let known = known.find(|rule| rule.name.eq_ignore_ascii_case(name)).map(|rule| Self { name: name.to_owned(), ..rule });
+        Ok(known.unwrap_or_else(|| Self::of(name, &members, &[])))
     }
 
     /// Whether a name in a file means this class.
@@ -132,6 +133,7 @@ mod tests {
     fn names_are_taken_without_regard_to_case_and_groups_hold_every_spelling() {
         let car = ClassRule::parse("Car").unwrap();
         assert!(car.has("CAR") && car.excuses("Van") && !car.is_small);
+        assert_eq!(ClassRule { name: car.name.clone(), ..ClassRule::parse(" car").unwrap() }, car, "TrackEval writes it so");
         let vehicle = ClassRule::parse("vehicle").unwrap();
         assert!(["Car", "Van", "REGULAR_VEHICLE", "Pickup Truck"].iter().all(|name| vehicle.has(name)));
         let mine = ClassRule::parse("small=Car, Cyclist").unwrap();

@@ -268,6 +268,7 @@ impl Judging<'_> {
             class: class.clone(),
             space,
             min_overlap: self.options.overlaps.first().copied().unwrap_or(usual),
+            ignore_overlap: usual,
             min_points: self.options.min_points(self.has_images),
             max_range_m: self.options.max_range_m.unwrap_or(f64::INFINITY),
         }

@@ -17,6 +17,7 @@
 //! ```
 //! When the event queue is full the Kafka thread leaves records where they are and goes on polling for group duties only, so that
 //! librdkafka stops fetching, the broker keeps the data, and the group does not think that the consumer is dead.
+//! Large payloads are not copied: they stay in the answer of the broker that they came in, until whoever has them lets them go (`in_place`).
 //!
 //! # Commit
 //! Offsets are committed only by [`Source::commit`](crate::Source::commit), which waits seconds for the broker and no longer; what is not

@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     let dataset = std::env::args().nth(1).context("expected the folder of a dataset")?;
     let dataset = Dataset::open(Path::new(&dataset))?;
     let mut ways: BTreeMap<&str, BTreeMap<[i64; 4], f64>> = BTreeMap::new();
-    for (clip, entry) in dataset.entries()?.iter().enumerate() {
+    for (clip, entry) in dataset.clips(None)?.iter().enumerate() {
         let reader = ClipReader::open(&dataset, entry)?;
         let mut poses = PoseTrack::new(&MotionConfig { window_ms: POSES_MS, ..MotionConfig::default() });
         reader.ego_poses()?.into_iter().for_each(|pose| {

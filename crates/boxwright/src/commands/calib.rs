@@ -96,7 +96,7 @@ type Chosen = (ManifestEntry, Vec<Members>);
 /// The samples to look at, by vehicle and clip: of each vehicle as many as [`MAX_SAMPLES`], evenly over all that have two members at least.
 fn choose(dataset: &Dataset) -> anyhow::Result<Vec<Vec<Chosen>>> {
     let mut by_vehicle: BTreeMap<String, Vec<(usize, Members)>> = BTreeMap::new();
-    let entries = dataset.entries()?;
+    let entries = dataset.clips(None)?;
     for (index, entry) in entries.iter().enumerate() {
         let of_vehicle = by_vehicle.entry(entry.vehicle.to_string()).or_default();
         for sample in ClipReader::open(dataset, entry)?.samples()?.iter().filter(|sample| sample.members.len() > 1) {

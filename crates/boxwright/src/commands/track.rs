@@ -19,6 +19,9 @@ mod detections;
 
 mod results;
 
+/// A probability that was rounded may lie this far outside of 0 to 1; what lies farther is a logit, and so are all of the same detector.
+const SCORE_SLACK: f64 = 1e-3;
+
 pub(crate) fn execute(args: &TrackArgs) -> anyhow::Result<Outcome> {
     let config = load_config(args.config.as_deref(), None)?;
     let taxonomy = Arc::new(config.load_taxonomy()?);
@@ -27,7 +30,8 @@ pub(crate) fn execute(args: &TrackArgs) -> anyhow::Result<Outcome> {
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}\nhint: a file may be in its way", args.out.display()))?;
     refuse_inputs(args)?;
-    let scores_are_logits = sequences.values().flatten().any(|detection| !(0.0..=1.0).contains(&detection.score));
+    let scores_are_logits =
+        sequences.values().flatten().any(|detection| !(-SCORE_SLACK..=1.0 + SCORE_SLACK).contains(&detection.score));
     let (mut tracks, mut boxes) = (0, 0);
     for (sequence, detections) in &sequences {
         let tracked = track(detections, args.rate_hz, scores_are_logits, &config.label.track, &taxonomy)?;
@@ -87,7 +91,11 @@ fn track(
         let empty = |frame| SequenceFrame { stamp_ns: stamp_ns(frame), world_from_ego: Pose::identity(), boxes: Vec::new() };
         let mut sequence: Vec<SequenceFrame> = (0..frames).map(empty).collect();
         for (index, detection) in detections.iter().enumerate().filter(|(_, detection)| detection.kind == kind) {
-            let score = if scores_are_logits { boxwright_label::classify::probability(detection.score) } else { detection.score };
+            let score = if scores_are_logits {
+                boxwright_label::classify::probability(detection.score)
+            } else {
+                detection.score.clamp(0.0, 1.0)
+            };
             sequence[detection.frame].boxes.push(SeenBox { class, score, ego_from_box: detection.cuboid(), index });
         }
         let mut tracks: BTreeMap<u32, Vec<TrackedBox>> = BTreeMap::new();

@@ -150,15 +150,22 @@ fn without_the_clearance_nothing_of_a_clip_is_seen_and_the_try_is_noted() {
         desk.remarks(&low, &name(), 6).unwrap_err(),
         desk.hold(&low, &name(), PARKED, 7).unwrap_err(),
         desk.next(&low, Some(&name()), &[], 8).unwrap_err(),
+        desk.release(&low, &name(), PARKED, 8).unwrap_err(),
     ] {
         assert!(matches!(refused, DeskError::Clearance { grade: Grade::Important, .. }), "{refused}");
     }
     assert_eq!(desk.next(&low, None, &[], 9).unwrap()["item"], Value::Null);
     assert_eq!(desk.clips(&low).unwrap()["clips"], json!([]));
     let audit = desk.audit(&low).unwrap();
-    assert_eq!(audit.iter().filter(|line| line.action == "not cleared").count(), 8);
-    let high = Person { clearance: Grade::Important, ..low };
+    assert_eq!(audit.iter().filter(|line| line.action == "not cleared").count(), 9);
+    let high = Person { clearance: Grade::Important, ..low.clone() };
     assert!(desk.open_clip(&high, &name(), 10).is_ok());
+    // Nor does an administrator raise himself, or lower somebody above him.
+    assert!(matches!(desk.put_person(&low, &high, None, 11), Err(DeskError::Clearance { grade: Grade::Important, .. })));
+    let other = Person { name: "high".to_owned(), ..high.clone() };
+    desk.put_person(&high, &other, None, 12).unwrap();
+    let lowered = Person { clearance: Grade::General, ..other };
+    assert!(matches!(desk.put_person(&low, &lowered, None, 13), Err(DeskError::Clearance { grade: Grade::Important, .. })));
 }
 
 #[test]

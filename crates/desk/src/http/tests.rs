@@ -91,9 +91,10 @@ fn the_page_comes_from_here_and_may_talk_to_nobody_else() {
 #[test]
 fn nothing_below_api_is_told_to_nobody() {
     let served = served("");
+    let wrong = format!("cookie: boxwright_desk_{}=x\r\n", served.server.address().port());
     for path in ["/api/me", "/api/clips", &clip(""), &clip("/points/0"), &clip("/history"), "/api/audit", &clip("/remarks")] {
         assert_eq!(served.ask("GET", path, "", "").status, 401, "{path}");
-        assert_eq!(served.ask("GET", path, "cookie: boxwright_desk=x\r\n", "").status, 401, "{path}");
+        assert_eq!(served.ask("GET", path, &wrong, "").status, 401, "{path}");
     }
     for path in ["/api/next", &clip("/operations"), &clip("/finish"), &clip("/hold/1")] {
         assert_eq!(served.ask("POST", path, "x-boxwright: 1\r\n", "{}").status, 401, "{path}");

@@ -113,7 +113,11 @@ struct Memory {
 
 fn add_sequence(sum: &mut Clear, sequence: &Sequence, min_overlap: f64) {
     let mut tracks = vec![Memory::default(); sequence.truth_tracks];
-    sum.CLR_Frames += sequence.frames.len() as f64;
+    let is_empty = |boxes: fn(&TrackFrame) -> &Vec<usize>| sequence.frames.iter().all(|frame| boxes(frame).is_empty());
+    if !is_empty(|frame| &frame.truth) && !is_empty(|frame| &frame.labels) {
+        // The official tool is done with a sequence before it counts its frames where one side has nothing in it.
+        sum.CLR_Frames += sequence.frames.len() as f64;
+    }
     for frame in &sequence.frames {
         let (truth, labels) = (frame.truth.len(), frame.labels.len());
         frame.truth.iter().for_each(|track| tracks[*track].frames += 1.0);

@@ -2,6 +2,7 @@
 //!
 //! A submission says by its samples which scenes are scored; each of these must be there whole, as the official tool wants of a split.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -227,8 +228,11 @@ impl Tables {
     fn velocity(&self, row: &Annotation, by_token: &BTreeMap<&str, &Annotation>) -> [f64; 2] {
         let (before, after) = (by_token.get(row.prev.as_str()), by_token.get(row.next.as_str()));
         let (first, last) = (before.copied().unwrap_or(row), after.copied().unwrap_or(row));
-        let time = |annotation: &Annotation| self.key_of.get(&annotation.sample_token).map_or(0, |key| key.number);
-        let seconds = (time(last) - time(first)) as f64 * 1e-9;
+        // In seconds since 1970 before the difference is taken, as the devkit does: what that loses is more than the 1e-6 of agreement.
+        let time_s = |annotation: &Annotation| {
+            self.key_of.get(&annotation.sample_token).map_or(0.0, |key| 1e-6 * (key.number / 1000) as f64)
+        };
+        let seconds = time_s(last) - time_s(first);
         let limit = if before.is_some() && after.is_some() { 2.0 * MAX_VELOCITY_GAP_S } else { MAX_VELOCITY_GAP_S };
         if seconds <= 0.0 || seconds > limit {
             return [f64::NAN; 2];
@@ -252,9 +256,8 @@ impl Tables {
     /// # Errors
     /// When it is no submission, names unknown samples or classes, or leaves samples of a scene out.
     pub fn with_submission(self, path: &Path) -> Result<(LabelSet, LabelSet), EvalError> {
-        let submission: Submission = serde_json::from_str(&read_text(path)?).map_err(|e| {
-            EvalError::format(path, format!("expected a nuScenes submission (meta, results), got {e}\nhint: JSON knows no NaN"))
-        })?;
+        let submission: Submission = serde_json::from_str(&without_nan(&read_text(path)?))
+            .map_err(|e| EvalError::format(path, format!("expected a nuScenes submission (meta, results), got {e}")))?;
         let mut labels = LabelSet::new(path, FrameNumbers::StampNs);
         for (token, boxes) in submission.results.0 {
             let Some(key) = self.key_of.get(&token) else {
@@ -357,5 +360,33 @@ impl SubmittedBox {
         object.attribute = self.attribute_name.into();
         object.velocity_mps = self.velocity.unwrap_or_default().map(|v| v.unwrap_or(f64::NAN));
         Ok(object)
+    }
+}
+
+/// Python writes `NaN` (the velocity of what was seen once), which JSON does not know: `null` in its place, but not within texts.
+fn without_nan(text: &str) -> Cow<'_, str> {
+    if !text.contains("NaN") {
+        return Cow::Borrowed(text);
+    }
+    let mut is_within = false;
+    let mut parts = Vec::new();
+    for part in text.split('"') {
+        // A quote behind a backslash ends nothing; behind two it does.
+        let escapes = |part: &str| part.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+        parts.push(if is_within { Cow::Borrowed(part) } else { Cow::Owned(part.replace("NaN", "null")) });
+        is_within = !is_within || escapes(part);
+    }
+    Cow::Owned(parts.join("\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_python_writes_for_no_number_is_read_and_texts_stay() {
+        let text = r#"{"a NaN": [NaN, 1.0], "b\"NaN": NaN, "c\\": [NaN]}"#;
+        assert_eq!(without_nan(text), r#"{"a NaN": [null, 1.0], "b\"NaN": null, "c\\": [null]}"#);
+        assert!(matches!(without_nan("[1]"), Cow::Borrowed(_)));
     }
 }

@@ -257,27 +257,27 @@ impl Poller {
 
 /// The event of a message whose payload may stay where it is.
 fn queued_event(topic: Arc<str>, message: QueuedMessage, config: &KafkaConfig) -> SourceEvent {
-    match event_with(topic, message.message(), config.max_message_bytes, Bytes::new) {
-        SourceEvent::Record(record) => {
-            SourceEvent::Record(Record { payload: message.into_payload(config.answer_bytes()), ..record })
-        }
+    let event = event_without_payload(topic, message.message(), config.max_message_bytes);
+    with_payload(event, || message.into_payload(config.answer_bytes()))
+}
+
+fn event(topic: Arc<str>, message: &BorrowedMessage<'_>, limit_bytes: usize) -> SourceEvent {
+    let event = event_without_payload(topic, message, limit_bytes);
+    with_payload(event, || Bytes::copy_from_slice(message.payload().unwrap_or_default()))
+}
+
+fn with_payload(event: SourceEvent, take: impl FnOnce() -> Bytes) -> SourceEvent {
+    match event {
+        SourceEvent::Record(record) => SourceEvent::Record(Record { payload: take(), ..record }),
         other => other,
     }
 }
 
-fn event(topic: Arc<str>, message: &BorrowedMessage<'_>, limit_bytes: usize) -> SourceEvent {
-    event_with(topic, message, limit_bytes, || Bytes::copy_from_slice(message.payload().unwrap_or_default()))
-}
-
-fn event_with(
-    topic: Arc<str>,
-    message: &BorrowedMessage<'_>,
-    limit_bytes: usize,
-    take_payload: impl FnOnce() -> Bytes,
-) -> SourceEvent {
+/// The event of a message. The payload of a record is not in it yet: who owns the message decides whether it is copied.
+fn event_without_payload(topic: Arc<str>, message: &BorrowedMessage<'_>, limit_bytes: usize) -> SourceEvent {
     let position = SourcePosition { topic, partition: message.partition(), offset: message.offset() };
     match headers_of(message) {
-        Some(headers) => event_of(position, message, &headers, limit_bytes, take_payload),
+        Some(headers) => event_of(position, message, &headers, limit_bytes),
         None => {
             let text = "a header's name is not UTF-8: no header can be read".to_owned();
             SourceEvent::Rejected(reject(position, message, &[], reason::BAD_HEADER, text))
@@ -299,13 +299,7 @@ pub(crate) fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> Option<HeaderR
     catch_unwind(AssertUnwindSafe(read)).ok()
 }
 
-fn event_of(
-    position: SourcePosition,
-    message: &BorrowedMessage<'_>,
-    headers: &HeaderRefs<'_>,
-    limit_bytes: usize,
-    take_payload: impl FnOnce() -> Bytes,
-) -> SourceEvent {
+fn event_of(position: SourcePosition, message: &BorrowedMessage<'_>, headers: &HeaderRefs<'_>, limit_bytes: usize) -> SourceEvent {
     // Of headers with the same name the last one counts, as in Java's `lastHeader`.
     let by_name: BTreeMap<&str, &[u8]> = headers.iter().copied().collect();
     let payload = message.payload().unwrap_or_default();
@@ -323,7 +317,7 @@ fn event_of(
             let stored_ns = message.timestamp().to_millis().and_then(|ms| ms.checked_mul(NS_PER_MS)).filter(|ns| *ns > 0);
             header.arrival_ns = header.arrival_ns.or(stored_ns);
             let trace_parent = trace_parent(&by_name);
-            SourceEvent::Record(Record { header, schema, encoding, payload: take_payload(), trace_parent })
+            SourceEvent::Record(Record { header, schema, encoding, payload: Bytes::new(), trace_parent })
         }
         Err((code, text)) => refused(code, text),
     }

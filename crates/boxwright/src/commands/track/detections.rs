@@ -128,6 +128,9 @@ fn parse(line: &str) -> Result<Detection, String> {
     if !(h > 0.0 && w > 0.0 && l > 0.0) {
         return Err(format!("expected sizes above 0, got height {h}, width {w}, length {l}"));
     }
+    if x1 > x2 || y1 > y2 {
+        return Err(format!("expected an image box from left to right and top to bottom, got {x1},{y1} to {x2},{y2}"));
+    }
     let kind = match class as i64 {
         1 => Kind::Pedestrian,
         2 => Kind::Car,
@@ -160,6 +163,7 @@ mod tests {
             (&good.replacen("0,2", "0,9", 1), "expected class 1"),
             (&good.replacen("0,2", "-1,2", 1), "expected a frame number"),
             (&good.replacen(",1.9,", ",0,", 1), "expected sizes above 0"),
+            (&good.replacen(",298.3,", ",498.3,", 1), "from left to right"),
         ] {
             let message = parse(wrong).unwrap_err();
             assert!(message.contains(said), "{wrong}: {message}");

@@ -99,7 +99,7 @@ fn image_box(detections: &[Detection], one: &TrackedBox, projection: Option<&Pro
                 // Detections end at the edge of the image.
                 let edge = |pick: fn(f64, f64) -> f64, side: usize| detections.iter().map(|d| d.ltrb_px[side]).fold(a[side], pick);
                 let (low, high) = ([edge(f64::min, 0), edge(f64::min, 1)], [edge(f64::max, 2), edge(f64::max, 3)]);
-                std::array::from_fn(|side| projected[side].clamp(low[side % 2], high[side % 2]))
+                std::array::from_fn(|side| projected[side].max(low[side % 2]).min(high[side % 2]))
             })
         }
     }
