@@ -38,6 +38,7 @@ fn message(topic: &'static str, index: i64) -> SourceEvent {
         kind,
         stamp_ns: 1_700_000_000_000_000_000 + index * 100_000_000,
         stamp_ref: StampRef::default(),
+        arrival_ns: None,
         seq: None,
         grade: "open".into(),
         position: SourcePosition { topic: topic.into(), partition: 0, offset: index },
