@@ -17,6 +17,10 @@ struct Evidence<'a> {
     size: &'a str,
     #[serde(rename = "static")]
     is_static: bool,
+    refined: &'a str,
+    edge_m: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused_edge_m: Option<f64>,
 }
 
 /// Boxes ordered by (sample stamp, track), tracks ordered by number.
@@ -89,10 +93,18 @@ fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepIn
 }
 
 fn evidence(track: &Placed, placement: &Placement) -> String {
-    let logits = track.logits.iter().map(|l| (l * 100.0).round() / 100.0).collect();
-    let (hits, is_static) = (track.placements.len(), track.motion.is_static);
-    serde_json::to_string(&Evidence { points: placement.num_points, hits, logits, size: track.size_source, is_static })
-        .unwrap_or_default()
+    let rounded = |value: &f64| (value * 100.0).round() / 100.0;
+    let evidence = Evidence {
+        points: placement.num_points,
+        hits: track.placements.len(),
+        logits: track.logits.iter().map(rounded).collect(),
+        size: track.how.size_source,
+        is_static: track.motion.is_static,
+        refined: track.how.refined,
+        edge_m: rounded(&track.how.edge_m),
+        refused_edge_m: track.how.refused_edge_m.as_ref().map(rounded),
+    };
+    serde_json::to_string(&evidence).unwrap_or_default()
 }
 
 fn track_of(track: &Placed, boxes: &[Box3], clip: ClipId) -> Option<Track> {
