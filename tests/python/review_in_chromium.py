@@ -8,7 +8,9 @@ person takes an item in a race with the second, accepts a track, puts the shifte
 with one key, takes it back and again, goes on while the server is killed and gone, and finishes the clip.
 
 Checks: two people never get one item; the box is within 2 cm and 1 degree of where it was; the new box lies where the deleted one did; undo
-works after a reload; nothing is lost by kill -9; revision 1 says all of it and revision 0 is untouched; `verify` passes; a clip above
+works after a reload; nothing is lost by kill -9, nor by two pages of one person that are closed while the server is away, and nothing of it is
+done to another database that answers at the same address; several tracks are accepted with one key and taken back with one; a second review of
+the dataset is refused; a click in the 3D view chooses a track, and a correction is drawn again; revision 1 says all of it and revision 0 is untouched; `verify` passes; a clip above
 somebody's clearance is 403; nothing asked for an address outside this machine; verdicts are in the topic.
 
 Prints one JSON object; exit code 0 when all holds, 1 when not, 3 when there is no Chromium or no Playwright.
