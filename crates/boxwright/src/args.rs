@@ -173,6 +173,9 @@ pub(crate) struct ReviewArgs {
     /// given several times. Without it there is one link, for you
     #[arg(long, value_name = "NAME=ROLE[,CLEARANCE]", value_parser = parse_account)]
     pub(crate) account: Vec<String>,
+    /// Leave the Rerun viewer out of the page; it shows clips in 3D, and the page works without it
+    #[arg(long)]
+    pub(crate) no_canvas: bool,
     /// How long an item stays with somebody who does nothing
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
     pub(crate) lease: Duration,
