@@ -9,6 +9,7 @@
 //! | parked: one pose from all sweeps together | [`still`] |
 //! | moving: one size, heading along the path, smooth centres | [`moving`] |
 //! | the same object twice? | [`duplicates`] |
+//! | what may be an object all the same? | [`suggest`] |
 //! | boxes of the measured sweeps and of the gaps between | [`write`] |
 //! | how long will a reviewer need? | [`priority`] |
 
@@ -21,6 +22,8 @@ pub mod still;
 pub mod moving;
 
 pub mod duplicates;
+
+pub mod suggest;
 
 pub mod write;
 
@@ -54,6 +57,8 @@ pub struct ClipConfig {
     pub min_score: f64,
     /// People and riders less likely than this are dropped.
     pub min_person_score: f64,
+    /// What is less likely than a label must be, but no less than this, is suggested to people.
+    pub min_suggested_score: f64,
     /// Tracks with fewer hits are dropped.
     pub min_hits: u32,
     /// A vehicle that moves less than this through the clip is parked (metres).
@@ -73,6 +78,7 @@ impl Default for ClipConfig {
         Self {
             min_score: 0.25,
             min_person_score: 0.4,
+            min_suggested_score: 0.05,
             min_hits: 4,
             min_shift_m: 1.0,
             min_speed_mps: 0.6,
@@ -214,12 +220,23 @@ impl ClipLabeler {
     #[must_use]
     pub fn finish(self) -> ClipLabels {
         let Self { config, taxonomy, clip, tracker, sweeps } = self;
-        let mut placed: Vec<Placed> =
-            tracker.finish().into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip)).collect();
+        let all = tracker.finish().into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip));
+        let is_label = |one: &Placed| one.score >= config.clip.min_score_of(Kind::of(taxonomy.get(one.class)));
+        let (mut placed, unsure): (Vec<Placed>, Vec<Placed>) = all.partition(is_label);
         duplicates::drop_weaker(&mut placed);
         let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip);
-        let findings = findings::inspect(&boxes, &tracks, &taxonomy, &config.findings);
+        let mut findings = findings::inspect(&boxes, &tracks, &taxonomy, &config.findings);
+        let suggestions = suggest::choose(unsure, &placed);
+        findings.extend(suggest::findings(&suggestions, &sweeps, clip, &taxonomy, &config.clip));
+        findings.sort_by_key(|one| (one.stamp_ns, one.rule, one.track_id));
         ClipLabels { boxes, tracks, findings }
+    }
+}
+
+impl ClipConfig {
+    /// Score from which something of a kind is a label.
+    fn min_score_of(&self, kind: Kind) -> f64 {
+        if kind == Kind::Vehicle { self.min_score } else { self.min_person_score }
     }
 }
 
@@ -231,7 +248,7 @@ fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config
     let path = placed::Path::of(track, sweeps)?;
     let motion = motion::judge(&path, taxonomy, config);
     let verdict = evidence::judge(&path, &motion, taxonomy);
-    let min_score = if Kind::of(taxonomy.get(verdict.class)) == Kind::Vehicle { config.min_score } else { config.min_person_score };
+    let min_score = config.min_suggested_score.min(config.min_score_of(Kind::of(taxonomy.get(verdict.class))));
     if verdict.score < min_score {
         return None;
     }

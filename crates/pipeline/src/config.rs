@@ -2,8 +2,10 @@
 //!
 //! Parsed once, resolved once, passed in. There are no globals and no environment variables.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use boxwright_label::LabelConfig;
 use boxwright_model::{ClipGrid, Taxonomy};
@@ -178,7 +180,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Not TOML.
-    #[error("{path} is not TOML: {message}")]
+    #[error("{path} is not TOML: {message}\nhint: `boxwright config default` prints a file that is")]
     Syntax {
         /// The file.
         path: String,
@@ -355,6 +357,20 @@ fn overlay(base: &mut Table, user: Table, prefix: &str, name: &str) -> Result<()
         }
     }
     Ok(())
+}
+
+impl Config {
+    /// A warning for every sensor whose timing is told and that is none of those that came: most likely its name is misspelt, and the
+    /// timing does nothing. None where nothing came.
+    pub(crate) fn strangers(&self, sensors: &BTreeSet<Arc<str>>) -> Vec<String> {
+        let unknown = self.sync.timing.keys().filter(|name| !sensors.is_empty() && !sensors.contains(name.as_str()));
+        let warning = |name: &String| {
+            let nearest = sensors.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+            let came = nearest.map(|nearest| format!(" (the nearest name that came: {nearest})")).unwrap_or_default();
+            format!("[sync.timing.{name}] is told, and no message came from a sensor of that name{came}")
+        };
+        unknown.map(warning).collect()
+    }
 }
 
 /// The most similar known key of the same table, or of the whole file where the table has none.

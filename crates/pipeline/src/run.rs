@@ -45,6 +45,8 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// Reports that may wait for the run thread. They are small; the bound only has to cover what lanes produce while the run thread is
 /// handing over one command, and a full queue makes a lane wait, which is safe because the run thread always drains before it sends.
 const REPORT_QUEUE: usize = 1024;
+/// Names of sensors that are remembered: those of ten vehicles with a hundred different ones. Beyond, a warning about a misspelt name may be wrong.
+const KNOWN_SENSORS: usize = 1_000;
 /// How long the live viewer may take to show what it has when the run is over.
 const VIEW_FINISH: Duration = Duration::from_secs(5);
 
@@ -195,6 +197,8 @@ struct Run<'a> {
     /// Vehicles that were first heard of when some of their partitions had fallen silent already, and when that was.
     newcomers: VecDeque<(Arc<str>, Instant)>,
     ledger: Ledger,
+    /// Sensors that have spoken, at most [`KNOWN_SENSORS`].
+    sensors: BTreeSet<Arc<str>>,
     report: Report,
     started: Instant,
     last_event: Instant,
@@ -242,6 +246,7 @@ impl<'a> Run<'a> {
             quiet: BTreeSet::new(),
             newcomers: VecDeque::new(),
             ledger: Ledger::default(),
+            sensors: BTreeSet::new(),
             report: Report::default(),
             started: now,
             last_event: now,
@@ -288,6 +293,9 @@ impl<'a> Run<'a> {
         Progress::add(&self.job.progress.frames, 1);
         Progress::add(&self.job.progress.bytes, record.payload.len() as u64);
         self.job.metrics.frame_read(&record.header, record.payload.len());
+        if self.sensors.len() < KNOWN_SENSORS && !self.sensors.contains(&record.header.sensor) {
+            self.sensors.insert(record.header.sensor.clone());
+        }
         let name = record.header.vehicle.clone();
         self.ensure_vehicle(&name, &record)?;
         let partition = self.partition_of(&record);
@@ -746,6 +754,7 @@ impl<'a> Run<'a> {
             let stats = view.finish(VIEW_FINISH).stats;
             self.report.view = Some(ViewReport { shown: stats.shown, dropped: stats.dropped });
         }
+        self.report.warnings.extend(self.job.config.strangers(&self.sensors));
         self.report.seconds = self.started.elapsed().as_secs_f64();
         if self.report.seconds > 0.0 {
             self.report.sweeps_per_s = self.report.sweeps as f64 / self.report.seconds;

@@ -39,7 +39,7 @@ pub(crate) fn execute(args: &EvalArgs) -> anyhow::Result<Outcome> {
         space: args.overlap.map(Into::into),
         in_view: args.in_view.is_some(),
         min_track_score: args.min_track_score,
-        view: is_dataset.then(|| args.labels.clone()),
+        view: is_dataset.then(|| ui::quoted(&args.labels).into_owned()),
     };
     let mut judgement = judge(labels, truth, args.protocol.into(), &options)?;
     if is_dataset && args.boxes_at == EvalBoxesAt::Points {

@@ -78,7 +78,7 @@ fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {
     } else {
         ui::print(ui::table(&ui::report_rows(report)).trim_end());
         if !args.dry_run {
-            ui::print(&format!("\nLook at it:  boxwright view {}", args.dataset));
+            ui::print(&format!("\nLook at it:  boxwright view {}", ui::quoted(&args.dataset)));
         }
     }
     Ok(if report.lost_data() { Outcome::DataLost } else { Outcome::Done })

@@ -22,7 +22,8 @@ pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
         Some(file) => {
             let written = save(&dataset, &entries, taxonomy, file)?;
             ui::print(&format!("{}: {} samples, {}", file.display(), written.frames, ui::bytes(written.bytes)));
-            ui::say(&format!("hint: `rerun {}` opens it, and so does `boxwright view {} --serve`", file.display(), args.dataset));
+            let (file, dataset) = (ui::quoted_path(file), ui::quoted(&args.dataset));
+            ui::say(&format!("hint: `rerun {file}` opens it, and so does `boxwright view {dataset} --serve`"));
         }
         None => serve(&dataset, &entries, taxonomy, args.listen)?,
     }
@@ -43,12 +44,22 @@ fn choose(entries: Vec<ManifestEntry>, clip: Option<&str>) -> anyhow::Result<Vec
     if chosen.is_empty() {
         match clip {
             Some(wanted) => {
-                bail!("no clip {wanted:?}: the dataset has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") })
+                let known = if known.is_empty() { "none".to_owned() } else { some_of(&known) };
+                bail!("no clip {wanted:?}: the dataset has {known}\nhint: name it by its number, or as vehicle/number")
             }
             None => bail!("the dataset has no clip yet\nhint: boxwright run fills it"),
         }
     }
     Ok(chosen)
+}
+
+/// Names that fit into a message.
+pub(crate) fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    match names.get(SHOWN..) {
+        Some(more) if !more.is_empty() => format!("{} and {} more", names[..SHOWN].join(", "), more.len()),
+        _ => names.join(", "),
+    }
 }
 
 fn name(entry: &ManifestEntry) -> String {
