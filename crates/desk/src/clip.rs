@@ -32,6 +32,8 @@ pub(crate) struct DeskClip {
     pub(crate) day: String,
     /// What the numbered rules say, by track.
     findings: BTreeMap<u32, Vec<StoredFinding>>,
+    /// Why the box of most points of each track is as it is: a JSON object.
+    evidence: BTreeMap<u32, Value>,
     /// The same labels by track and sample.
     base: Labels,
     work: Mutex<Work>,
@@ -139,6 +141,7 @@ impl DeskClip {
         let clip = Self {
             day,
             findings,
+            evidence: evidence(&boxes),
             base: base_labels,
             finishing: Mutex::new(()),
             name,
@@ -282,10 +285,23 @@ impl DeskClip {
         json!({
             "class": state.class, "score": state.score, "static": state.is_static, "verdict": state.verdict,
             "decided_by": state.decided_by, "error": state.error, "boxes": boxes, "findings": said,
+            "evidence": self.evidence.get(&number),
             "saved_s": queue::saved_s(track, findings.len()), "worst": queue::worst_sample(track),
             "clean": queue::is_clean(track, findings.len()),
         })
     }
+}
+
+/// What speaks for each track, as its best-seen box has it.
+fn evidence(boxes: &[Box3]) -> BTreeMap<u32, Value> {
+    let mut best: BTreeMap<u32, &Box3> = BTreeMap::new();
+    for one in boxes {
+        let kept = best.entry(one.track_id.number).or_insert(one);
+        if one.num_lidar_pts > kept.num_lidar_pts {
+            *kept = one;
+        }
+    }
+    best.into_iter().filter_map(|(number, one)| Some((number, serde_json::from_str(&one.evidence).ok()?))).collect()
 }
 
 /// A camera for the page: its matrix `image_from_ego`, row by row, without distortion.

@@ -208,8 +208,12 @@ function card() {
   if (mayDecide()) actions.append(button('accept', 'yes'), button('reject', 'no'));
   if (mayEdit()) actions.append(button('delete', 'no', word('remove')), button('scopeNext', 'scope', word(`scope_${scopeOf(of)}`)));
   const said = (of.findings ?? []).map(one => el('p', { className: 'finding' }, el('b', { textContent: one.rule }), ` ${one.message}`));
+  if (of.evidence) said.push(el('p', { className: 'finding', textContent: because(of.evidence) }));
   place.replaceChildren(title, facts, ...said, actions);
 }
+
+// Why it is as it is, in the labeller's own terms: names and numbers, lists left out.
+const because = evidence => Object.entries(evidence).filter(([, value]) => ['number', 'string', 'boolean'].includes(typeof value)).map(([name, value]) => `${name} ${value}`).join(' · ');
 
 const errorWord = error => word(error === 'size' ? 'size_e' : error);
 

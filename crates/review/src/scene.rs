@@ -113,7 +113,7 @@ impl Painter {
         chunks.push(chunk(ego(), &now, &[&placed(frame.world_from_ego.as_ref(), &origin_m)])?);
         chunks.push(chunk(ego() / "lidar", &now, &[&lidar(&frame.points, ground_m)])?);
         if !self.is_of_sensors {
-            chunks.push(chunk(ego() / "boxes", &now, &[&self.boxes(&boxes)])?);
+            chunks.push(chunk(ego() / "boxes", &now, &[&self.boxes(&boxes), &explained(&boxes)])?);
             chunks.push(chunk(ego() / "labels", &now, &[&self.labels(&boxes)])?);
             chunks.push(chunk(ego() / "headings", &now, &[&self.headings(&boxes)])?);
             chunks.push(chunk(world() / "trails", &now, &[&self.trails(&frame.boxes, &origin_m)])?);
@@ -268,6 +268,12 @@ impl Painter {
         let rgb = self.taxonomy.get(found.class).color_rgb;
         rgba(if found.predicted { colors::lighter(rgb) } else { rgb }, alpha).into()
     }
+}
+
+/// Why each box is as it is, for the viewer's selection panel: a click on a box shows it.
+fn explained(boxes: &[&Box3]) -> rerun::AnyValues {
+    rerun::AnyValues::default()
+        .with_component::<rerun::components::Text>("evidence", boxes.iter().map(|found| found.evidence.as_str()))
 }
 
 /// Path of everything that does not move.

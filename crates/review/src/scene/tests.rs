@@ -28,6 +28,7 @@ fn a_frame_draws_points_boxes_headings_and_the_boxes_in_the_camera() {
     assert_eq!(found["/world/ego/lidar"]["Points3D:colors"], 1000);
     assert_eq!(found["/world/ego/boxes"]["Boxes3D:half_sizes"], 2);
     assert_eq!(found["/world/ego/boxes"]["Boxes3D:labels"], 2);
+    assert_eq!(found["/world/ego/boxes"]["evidence"], 2, "a click on a box says why it is as it is");
     assert_eq!(found["/world/ego/headings"]["Arrows3D:vectors"], 2);
     assert!(found["/world/ego/cameras/front/boxes"]["LineStrips2D:strips"] >= 12);
     assert_eq!(found["/world/ego/cameras/front/image"]["EncodedImage:blob"], 1);
