@@ -6,7 +6,7 @@ use super::*;
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("review.sqlite")).unwrap();
+    let store = crate::fixture::store(folder.path());
     (folder, store)
 }
 
@@ -70,7 +70,7 @@ fn two_operations_never_have_one_place_and_one_is_never_stored_twice() {
     store.add_operation(&name(), &done(1, "a"), None).unwrap();
     assert!(store.add_operation(&name(), &done(1, "b"), None).is_err(), "the place is taken");
     assert!(store.add_operation(&name(), &done(2, "a"), None).is_err(), "the id is taken");
-    assert_eq!(store.operations(&name()).unwrap(), vec![done(1, "a")]);
+    assert_eq!(store.operations(&name(), 0).unwrap(), vec![done(1, "a")]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_new_role_keeps_the_password() {
 #[test]
 fn a_second_server_on_the_same_database_is_refused_with_a_hint() {
     let (folder, _store) = store();
-    let refused = Store::open(&folder.path().join("review.sqlite")).unwrap_err().to_string();
+    let refused = Store::open(&crate::fixture::place(folder.path())).unwrap_err().to_string();
     assert!(refused.contains("hint: another server works on it"), "{refused}");
 }
 
@@ -123,7 +123,7 @@ fn a_second_server_on_the_same_database_is_refused_with_a_hint() {
 fn what_was_stored_is_there_after_the_process_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("review.sqlite");
-    let store = Store::open(&file).unwrap();
+    let store = Store::open(&Place::from(&*file)).unwrap();
     store.add_operation(&name(), &done(1, "a"), None).unwrap();
     // As after kill -9: nothing is closed, only what is on the disk counts.
     let copy = folder.path().join("copy");
@@ -133,7 +133,7 @@ fn what_was_stored_is_there_after_the_process_is_gone() {
             std::fs::copy(folder.path().join(name), copy.join(name)).unwrap();
         }
     }
-    let reopened = Store::open(&copy.join("review.sqlite")).unwrap();
-    assert_eq!(reopened.operations(&self::name()).unwrap(), vec![done(1, "a")]);
+    let reopened = Store::open(&Place::from(&*copy.join("review.sqlite"))).unwrap();
+    assert_eq!(reopened.operations(&self::name(), 0).unwrap(), vec![done(1, "a")]);
     drop(store);
 }
