@@ -119,7 +119,8 @@ impl DeskClip {
         let places: BTreeMap<i64, u32> = samples.iter().zip(0..).map(|(sample, index)| (sample.stamp_ns, index)).collect();
         let labels = Labels::from_shards(&tracks, &boxes, taxonomy, |stamp_ns| places.get(&stamp_ns).copied());
         let base_labels = labels.clone();
-        let mut work = Work { labels: Arc::new(labels), history: Vec::new(), revs: BTreeMap::new(), row, foreign: None, unsure: false };
+        let mut work =
+            Work { labels: Arc::new(labels), history: Vec::new(), revs: BTreeMap::new(), row, foreign: None, unsure: false };
         for done in store.operations(&name, 0)? {
             work.take(done);
         }

@@ -17,7 +17,9 @@ pub enum DeskError {
     Database(String),
     /// The connection to PostgreSQL is gone. What was asked for was not done, or, where only the answer got lost, was done as a whole: it may
     /// be asked for again under its id.
-    #[error("lost the review database {database}: {why}\nhint: it is tried again with the next request, and what is kept in the page is sent again")]
+    #[error(
+        "lost the review database {database}: {why}\nhint: it is tried again with the next request, and what is kept in the page is sent again"
+    )]
     Lost {
         /// Its address, without a password.
         database: String,
@@ -25,7 +27,9 @@ pub enum DeskError {
         why: String,
     },
     /// While the connection was gone another server has worked there: what this one knows is out of date.
-    #[error("another server has worked on the review database {database} since the connection to it was lost\nhint: end this review and start it again")]
+    #[error(
+        "another server has worked on the review database {database} since the connection to it was lost\nhint: end this review and start it again"
+    )]
     Taken {
         /// Its address, without a password.
         database: String,

@@ -219,7 +219,8 @@ fn database(args: &ReviewArgs, location: &DatasetLocation) -> anyhow::Result<Pla
 /// Who opens a PostgreSQL and with which password, under the names that its own programs use.
 fn postgres_defaults() -> PostgresDefaults {
     let ambient = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
-    let file = std::env::var_os("PGPASSFILE").or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass").into_os_string()));
+    let file =
+        std::env::var_os("PGPASSFILE").or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass").into_os_string()));
     PostgresDefaults {
         user: ambient("PGUSER").or_else(|| ambient("USER")),
         password: ambient("PGPASSWORD"),

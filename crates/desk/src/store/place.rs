@@ -14,6 +14,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A server that acknowledges nothing for so long is gone. Everybody waits meanwhile.
 const SILENT: Duration = Duration::from_secs(10);
 
+/// How an address looks.
+const FORM: &str = "postgres://USER@HOST:PORT/DATABASE, or postgres:///DATABASE?host=/var/run/postgresql";
+
 /// Where a database is.
 #[derive(Clone, Debug)]
 pub enum Place {
@@ -87,7 +90,6 @@ impl PostgresPlace {
             // The text may hold a password wherever it is broken, so none of it is told.
             DeskError::Open { database: "that --db names".to_owned(), why, hint: hint.to_owned() }
         };
-        const FORM: &str = "postgres://USER@HOST:PORT/DATABASE, or postgres:///DATABASE?host=/var/run/postgresql";
         let mut config: Config = text.parse().map_err(|error| refused(format!("no address: {}", told(&error)), FORM))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(refused("expected a host, got none".to_owned(), FORM));
@@ -100,12 +102,17 @@ impl PostgresPlace {
             config.user(user);
         }
         if config.get_password().is_some() {
-            tracing::warn!("the password in --db stands in the list of processes, where others can read it\nhint: PGPASSWORD or ~/.pgpass");
-        } else if let Some(password) = defaults.password.clone().or_else(|| from_file(&config, defaults.password_file.as_deref()?)) {
+            tracing::warn!(
+                "the password in --db stands in the list of processes, where others can read it\nhint: PGPASSWORD or ~/.pgpass"
+            );
+        } else if let Some(password) = defaults.password.clone().or_else(|| from_file(&config, defaults.password_file.as_deref()?))
+        {
             config.password(password);
         }
         if !is_near(&config) {
-            tracing::warn!("the connection to the review database has no TLS: keep it within a network that you trust, or in a tunnel");
+            tracing::warn!(
+                "the connection to the review database has no TLS: keep it within a network that you trust, or in a tunnel"
+            );
         }
         config.ssl_mode(SslMode::Disable);
         config.application_name("boxwright review").connect_timeout(CONNECT_TIMEOUT);
@@ -202,7 +209,12 @@ mod tests {
         assert_eq!(with.to_string(), "postgres://ana@db.example:5433/review (-csearch_path=monday)");
         let config = format!("{with:?} {:?} {:?}", Place::Postgres(with.clone()), with.config);
         assert!(!config.contains("s3cret"), "{config}");
-        for broken in ["postgres://ana:s3cret@db:port/x", "postgres://ana:s3cret@[::1", "postgres://ana:s3cret@h/d?s3cret", "postgres://ana:s3cret"] {
+        for broken in [
+            "postgres://ana:s3cret@db:port/x",
+            "postgres://ana:s3cret@[::1",
+            "postgres://ana:s3cret@h/d?s3cret",
+            "postgres://ana:s3cret",
+        ] {
             let told = PostgresPlace::parse(broken, &PostgresDefaults::default()).map(|place| place.to_string());
             let told = told.unwrap_or_else(|error| error.to_string());
             assert!(!told.contains("s3cret"), "{told}");

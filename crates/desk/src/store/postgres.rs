@@ -23,7 +23,7 @@ use postgres::{Client, NoTls, SimpleQueryMessage, Statement};
 
 use super::place::{PostgresPlace, told};
 use super::schema;
-use super::sql::{self, Row, Session, Cell, values};
+use super::sql::{self, Cell, Row, Session, values};
 use crate::error::DeskError;
 
 /// Tries to come back to a server, and how long there is between the first two; then twice as long each time. Less than two seconds in all,
@@ -50,6 +50,8 @@ pub(super) struct Postgres {
     last: Option<(i64, String)>,
     /// See [`REST`].
     rest_until: Option<(Instant, String)>,
+    /// Another server has worked here since: there is no way back.
+    is_over: bool,
 }
 
 impl fmt::Debug for Postgres {
@@ -79,8 +81,7 @@ enum Fault {
 
 impl Postgres {
     pub(super) fn open(place: &PostgresPlace) -> Result<Self, DeskError> {
-        let refused =
-            |why: String, hint: &str| DeskError::Open { database: place.to_string(), why, hint: hint.to_owned() };
+        let refused = |why: String, hint: &str| DeskError::Open { database: place.to_string(), why, hint: hint.to_owned() };
         let mut live = Live::connect(place).map_err(|error| refused(told(&error), hint_of(&error)))?;
         let failed = |error: postgres::Error| refused(told(&error), hint_of(&error));
         let row = live.client.query_one(
@@ -90,17 +91,24 @@ impl Postgres {
         let row = row.map_err(failed)?;
         let (encoding, fsync, schema) = (row.get::<_, String>(0), row.get::<_, String>(1), row.get::<_, String>(2));
         if encoding != "UTF8" {
-            return Err(refused(format!("expected the encoding UTF8, got {encoding}"), "create database NAME encoding 'UTF8' template template0"));
+            return Err(refused(
+                format!("expected the encoding UTF8, got {encoding}"),
+                "create database NAME encoding 'UTF8' template template0",
+            ));
         }
         if schema.is_empty() {
-            return Err(refused("expected a schema to make tables in, got none".to_owned(), "create schema NAME, with the name of the search path"));
+            return Err(refused(
+                "expected a schema to make tables in, got none".to_owned(),
+                "create schema NAME, with the name of the search path",
+            ));
         }
         if fsync != "on" {
             tracing::warn!("{place} runs with fsync = {fsync}: what people are told is kept may be lost when its machine fails");
         }
         if !live.lock(LOCK_TRIES).map_err(failed)? {
             let holder = live.holder().map_err(failed)?;
-            return Err(refused(format!("another server works on it{holder}"), "another server works on it: one a database, or one a schema (?options=-csearch_path%3DNAME)"));
+            let hint = "another server works on it: one a database, or one a schema (?options=-csearch_path%3DNAME)";
+            return Err(refused(format!("another server works on it{holder}"), hint));
         }
         // From here on nobody else is at work.
         let lasting = |fault| match fault {
@@ -109,13 +117,18 @@ impl Postgres {
         };
         let shown = place.to_string();
         live.begin(None).map_err(lasting)?;
-        schema::check(&mut Running(&mut live), &shown, COLUMNS, "another database, or another schema (?options=-csearch_path%3DNAME)")?;
+        schema::check(
+            &mut Running(&mut live),
+            &shown,
+            COLUMNS,
+            "another database, or another schema (?options=-csearch_path%3DNAME)",
+        )?;
         live.client.batch_execute(schema::SQL).map_err(failed)?;
         schema::stamp(&mut Running(&mut live))?;
         let term = raise_term(&mut Running(&mut live))?;
         live.commit().map_err(lasting)?;
         let last = Some(live.who.clone());
-        Ok(Self { place: place.clone(), term, live: Some(live), last, rest_until: None })
+        Ok(Self { place: place.clone(), term, live: Some(live), last, rest_until: None, is_over: false })
     }
 
     /// Runs statements that change nothing; a second time where the connection was gone.
@@ -168,11 +181,14 @@ impl Postgres {
 
     /// The connection, or another one in its place.
     fn live(&mut self) -> Result<Live, DeskError> {
+        if self.is_over {
+            return Err(self.taken());
+        }
         if let Some(live) = self.live.take().filter(|live| !live.client.is_closed()) {
             return Ok(live);
         }
         if let Some((_, why)) = self.rest_until.as_ref().filter(|(until, _)| Instant::now() < *until) {
-            return Err(self.lost(&why.clone()));
+            return Err(self.lost(why));
         }
         let (mut why, mut pause) = (String::new(), FIRST_PAUSE);
         for turn in 0..TRIES {
@@ -215,7 +231,8 @@ impl Postgres {
         DeskError::Lost { database: self.place.to_string(), why: why.to_owned() }
     }
 
-    fn taken(&self) -> DeskError {
+    fn taken(&mut self) -> DeskError {
+        self.is_over = true;
         DeskError::Taken { database: self.place.to_string() }
     }
 }
@@ -285,8 +302,8 @@ impl Live {
             if turn > 0 {
                 std::thread::sleep(Duration::from_millis(50));
             }
-            let row = self.client.query_one(&format!("select pg_try_advisory_lock({LOCK_CLASS}, {LOCK_KEY})"), &[])?;
-            if row.get(0) {
+            let sql = format!("select pg_try_advisory_lock({LOCK_CLASS}, {LOCK_KEY})");
+            if self.client.query_one(&*sql, &[])?.get::<_, bool>(0) {
                 return Ok(true);
             }
         }
@@ -303,7 +320,7 @@ impl Live {
              and l.database = (select oid from pg_database where datname = current_database()) \
              and l.objid::bigint = ({LOCK_KEY}::bigint & 4294967295)"
         );
-        let found = self.client.query_opt(&sql, &[])?;
+        let found = self.client.query_opt(&*sql, &[])?;
         Ok(found.and_then(|row| row.get::<_, Option<String>>(0)).map(|holder| format!(" from {holder}")).unwrap_or_default())
     }
 
@@ -357,20 +374,20 @@ fn is_lost(error: &postgres::Error) -> bool {
 
 struct Running<'a>(&'a mut Live);
 
-impl Running<'_> {
-    /// Notes that the connection is gone where it is.
-    fn failed(&mut self, error: postgres::Error) -> DeskError {
-        if is_lost(&error) {
-            self.0.lost = Some(told(&error));
-        }
-        DeskError::Database(told(&error))
+/// Notes that the connection is gone where it is.
+fn failed(lost: &mut Option<String>, error: &postgres::Error) -> DeskError {
+    if is_lost(error) {
+        *lost = Some(told(error));
     }
+    DeskError::Database(told(error))
+}
 
+impl Running<'_> {
     fn prepared(&mut self, sql: &'static str) -> Result<Statement, DeskError> {
         if let Some(statement) = self.0.statements.get(sql) {
             return Ok(statement.clone());
         }
-        let statement = self.0.client.prepare(&sql.replace('?', "$")).map_err(|error| self.failed(error))?;
+        let statement = self.0.client.prepare(&sql.replace('?', "$")).map_err(|error| failed(&mut self.0.lost, &error))?;
         self.0.statements.insert(sql, statement.clone());
         Ok(statement)
     }
@@ -384,7 +401,7 @@ impl Session for Running<'_> {
     fn execute(&mut self, sql: &'static str, values: &[Cell]) -> Result<u64, DeskError> {
         sql::check(values)?;
         let statement = self.prepared(sql)?;
-        self.0.client.execute(&statement, &parameters(values)).map_err(|error| self.failed(error))
+        self.0.client.execute(&statement, &parameters(values)).map_err(|error| failed(&mut self.0.lost, &error))
     }
 
     fn each(
@@ -395,7 +412,7 @@ impl Session for Running<'_> {
     ) -> Result<(), DeskError> {
         sql::check(values)?;
         let statement = self.prepared(sql)?;
-        let mut rows = self.0.client.query_raw(&statement, values).map_err(|error| self.failed(error))?;
+        let mut rows = self.0.client.query_raw(&statement, values).map_err(|error| failed(&mut self.0.lost, &error))?;
         // One row at a time is held here, and what is not asked for is thrown away by the client.
         loop {
             match rows.next() {
@@ -407,7 +424,7 @@ impl Session for Running<'_> {
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     drop(rows);
-                    return Err(self.failed(error));
+                    return Err(failed(&mut self.0.lost, &error));
                 }
             }
         }
@@ -416,7 +433,7 @@ impl Session for Running<'_> {
     fn query(&mut self, sql: &'static str, values: &[Cell]) -> Result<Vec<Row>, DeskError> {
         sql::check(values)?;
         let statement = self.prepared(sql)?;
-        let rows = self.0.client.query(&statement, &parameters(values)).map_err(|error| self.failed(error))?;
+        let rows = self.0.client.query(&statement, &parameters(values)).map_err(|error| failed(&mut self.0.lost, &error))?;
         rows.iter().map(row_of).collect()
     }
 }

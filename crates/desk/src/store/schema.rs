@@ -41,7 +41,9 @@ pub(super) fn check(session: &mut dyn Session, database: &str, columns: &'static
     let Some(version) = (if has_desk { version(session)? } else { None }) else { return Ok(()) };
     match version.parse::<i64>() {
         Ok(number) if number <= VERSION => Ok(()),
-        _ => Err(refused(format!("expected tables of version {VERSION} or older, got version {version}: it was opened by a newer program"))),
+        _ => Err(refused(format!(
+            "expected tables of version {VERSION} or older, got version {version}: it was opened by a newer program"
+        ))),
     }
 }
 

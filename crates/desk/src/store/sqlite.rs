@@ -6,7 +6,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::schema;
-use super::sql::{self, Row, Session, Cell};
+use super::sql::{self, Cell, Row, Session};
 use crate::error::DeskError;
 
 /// A database in a file.

@@ -213,7 +213,9 @@ mod by_url {
     fn server() -> Option<String> {
         let url = crate::fixture::postgres();
         if url.is_none() {
-            eprintln!("note: left out without a PostgreSQL: bash tests/postgres run cargo test --release --workspace --lib store desk");
+            eprintln!(
+                "note: left out without a PostgreSQL: bash tests/postgres run cargo test --release --workspace --lib store desk"
+            );
         }
         url
     }
@@ -328,13 +330,19 @@ mod by_url {
         };
         other.add_operation(&name(), &done(1, "theirs"), None).unwrap();
         let refused = store.add_operation(&name(), &done(1, "ours"), None).unwrap_err();
-        assert!(matches!(refused, DeskError::Lost { .. }) && refused.to_string().contains("another server works on it"), "{refused}");
+        assert!(
+            matches!(refused, DeskError::Lost { .. }) && refused.to_string().contains("another server works on it"),
+            "{refused}"
+        );
         drop(other);
         std::thread::sleep(Duration::from_millis(1_200));
         for _ in 0..2 {
             let refused = store.add_operation(&name(), &done(2, "ours"), None).unwrap_err();
             assert!(matches!(refused, DeskError::Taken { .. }), "{refused}");
-            assert!(matches!(store.operations(&name(), 0), Err(DeskError::Taken { .. })), "what it would read is newer than what it knows");
+            assert!(
+                matches!(store.operations(&name(), 0), Err(DeskError::Taken { .. })),
+                "what it would read is newer than what it knows"
+            );
         }
     }
 
@@ -423,7 +431,8 @@ mod by_url {
             order.store(cut, Ordering::SeqCst);
             let lost = desk.perform(&ana, &clip, &accept("a", crate::fixture::PARKED), 1).unwrap_err();
             assert!(matches!(lost, DeskError::Lost { .. }), "{lost}");
-            let mut raw = ::postgres::Client::connect(&format!("{url}?options=-csearch_path%3D{schema}"), ::postgres::NoTls).unwrap();
+            let mut raw =
+                ::postgres::Client::connect(&format!("{url}?options=-csearch_path%3D{schema}"), ::postgres::NoTls).unwrap();
             std::thread::sleep(Duration::from_millis(500));
             let mut count = || raw.query_one("select count(*) from operation", &[]).unwrap().get::<_, i64>(0);
             assert_eq!(count(), i64::from(is_stored));
