@@ -192,8 +192,9 @@ pub(crate) struct ReviewArgs {
     /// Address of the page; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
-    /// Where operations are kept; by default review.sqlite in the dataset's folder
-    #[arg(long, value_name = "FILE")]
+    /// Where operations are kept: a file, or postgres://USER@HOST/DATABASE (password from PGPASSWORD or ~/.pgpass); by default review.sqlite in the
+    /// dataset's folder
+    #[arg(long, value_name = "FILE|URL")]
     pub(crate) db: Option<PathBuf>,
     /// Print a sign-in link for this person (annotator, reviewer, lead, data_user, admin; unclassified, general, important, core); may be
     /// given several times. Without it there is one link, for you
@@ -621,6 +622,7 @@ mod tests {
             "boxwright view d --clip 12 --save f.rrd",
             "boxwright view d --serve",
             "boxwright review d --listen 127.0.0.1:0 --db f --account ana=reviewer,important --account bo=annotator --lease 30s",
+            "boxwright review s3://b/d --db postgres://me@127.0.0.1/review",
             "boxwright labels diff d 0 1 --clip car/12 --json",
             "boxwright verify d --json",
             "boxwright sync --report d --html r.html",

@@ -55,6 +55,8 @@ pub(crate) struct Work {
     pub(crate) row: ClipRow,
     /// The newest revision, where it was not written from here: then nothing more can come of this work.
     pub(crate) foreign: Option<i32>,
+    /// An operation was given to the database and nobody heard what became of it: it may be there, and more than this may be known there.
+    pub(crate) unsure: bool,
 }
 
 impl Work {
@@ -132,8 +134,9 @@ impl DeskClip {
             }
         }
         let base_labels = labels.clone();
-        let mut work = Work { labels: Arc::new(labels), history: Vec::new(), revs: BTreeMap::new(), row, foreign: None };
-        for done in store.operations(&name)? {
+        let mut work =
+            Work { labels: Arc::new(labels), history: Vec::new(), revs: BTreeMap::new(), row, foreign: None, unsure: false };
+        for done in store.operations(&name, 0)? {
             work.take(done);
         }
         let path = first.files.first().map_or("", |file| file.path.as_str());
@@ -167,18 +170,21 @@ impl DeskClip {
         taxonomy: &Taxonomy,
         store: &Store,
     ) -> Result<(), DeskError> {
-        let (row, written) = {
-            let work = self.work();
-            let up_to = work.history.iter().take_while(|done| done.seq <= work.row.finishing_seq);
-            let mut labels = self.base.clone();
-            up_to.for_each(|done| labels.apply(&done.changes));
-            (work.row, labels)
-        };
         let revision = newest.revision;
+        // The database knows of a revision whose writing was begun, or ended, also where its answer never came here.
+        let row = if self.work().row.last_revision == revision { self.work().row } else { store.clip(&self.name, revision)? };
         if revision == row.last_revision {
-            self.work().foreign = None;
+            let mut work = self.work();
+            (work.row, work.foreign) = (row, None);
             return Ok(());
         }
+        let written = {
+            let work = self.current(store)?;
+            let up_to = work.history.iter().take_while(|done| done.seq <= row.finishing_seq);
+            let mut labels = self.base.clone();
+            up_to.for_each(|done| labels.apply(&done.changes));
+            labels
+        };
         if row.finishing_revision == Some(revision) {
             let reader = ClipReader::open(dataset, &self.entry.with_labels_of(newest))?;
             if crate::revision::holds(&reader, &written, &self.samples, taxonomy)? {
@@ -192,6 +198,18 @@ impl DeskClip {
         let mut work = self.work();
         (work.row, work.foreign) = (store.clip(&self.name, revision)?, Some(revision));
         Ok(())
+    }
+
+    /// The work, with everything that the database has of it: where the answer to an operation got lost, it is looked for first.
+    pub(crate) fn current(&self, store: &Store) -> Result<MutexGuard<'_, Work>, DeskError> {
+        let mut work = self.work();
+        if work.unsure {
+            for done in store.operations(&self.name, work.seq())? {
+                work.take(done);
+            }
+            work.unsure = false;
+        }
+        Ok(work)
     }
 
     pub(crate) fn work(&self) -> MutexGuard<'_, Work> {

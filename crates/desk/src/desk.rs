@@ -292,6 +292,7 @@ impl Desk {
             self.store().note(now_ms, &person.name, "not cleared", Some(name), clip.grade.as_str())?;
             return Err(DeskError::Clearance { grade: clip.grade, clearance: person.clearance });
         }
+        drop(clip.current(self.store())?);
         Ok(clip)
     }
 
@@ -312,6 +313,9 @@ impl Desk {
             })
         };
         let all = self.all();
+        for clip in &all {
+            drop(clip.current(self.store())?);
+        }
         let cleared = all.iter().filter(|clip| clip.grade <= person.clearance);
         Ok(json!({ "clips": cleared.map(|clip| row(clip)).collect::<Vec<_>>() }))
     }
@@ -479,7 +483,7 @@ impl Desk {
             if clip.grade > person.clearance || only.is_some_and(|name| *name != clip.name) {
                 continue;
             }
-            let work = clip.work();
+            let work = clip.current(self.store())?;
             let waiting = work.labels.tracks().iter().filter(|(_, track)| track.state.verdict != Verdict::Accepted);
             items.extend(waiting.map(|(number, track)| {
                 let saved_s = queue::saved_s(track, clip.findings(*number, track).len());
@@ -546,7 +550,7 @@ impl Desk {
         let asking = Asking { person, name, asked, kind: &kind, clip: &clip, scene: &scene, now_ms };
         // To plan may take seconds (an object is followed through the clip), so it is done on a copy of the labels: nobody waits for it.
         let labels = {
-            let work = clip.work();
+            let work = clip.current(self.store())?;
             if let Some(done) = work.history.iter().find(|done| done.id == asked.id) {
                 return Ok(outcome(&clip, &work, done, &scene));
             }
@@ -555,7 +559,7 @@ impl Desk {
         };
         let mut planned = self.planned(&asking, &labels)?;
         drop(labels);
-        let mut work = clip.work();
+        let mut work = clip.current(self.store())?;
         if let Some(done) = work.history.iter().find(|done| done.id == asked.id) {
             return Ok(outcome(&clip, &work, done, &scene));
         }
@@ -587,7 +591,10 @@ impl Desk {
         };
         let is_verdict = matches!(&kind, Kind::New(operation) if operation.is_verdict());
         let verdict = (is_verdict || decides(&done.changes)).then(|| verdict(name, &done, &work));
+        // Until its end is known, others wait for this clip: what they do must follow it, or take its place.
+        work.unsure = true;
         self.store().add_operation(name, &done, verdict.as_ref())?;
+        work.unsure = false;
         let seq = done.seq;
         work.take(done);
         let Some(done) = work.history.iter().rfind(|done| done.seq == seq) else {
@@ -649,7 +656,7 @@ impl Desk {
         clip.settle(&self.setup.dataset, &newest, &self.setup.taxonomy, self.store())?;
         // The labels are written as they stand now; who works on while they are written has something for the next revision.
         let (labels, seq, row) = {
-            let work = clip.work();
+            let work = clip.current(self.store())?;
             if let Some(newest) = work.foreign {
                 return Err(foreign(&work, newest));
             }

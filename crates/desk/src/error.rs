@@ -1,7 +1,5 @@
 //! What can go wrong at the desk.
 
-use std::path::PathBuf;
-
 use boxwright_shard::ShardError;
 use serde_json::Value;
 
@@ -11,18 +9,40 @@ use crate::people::Grade;
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
-    /// The database failed.
+    /// SQLite failed.
     #[error("the review database: {0}")]
     Store(#[from] rusqlite::Error),
+    /// PostgreSQL refused.
+    #[error("the review database: {0}")]
+    Database(String),
+    /// The connection to PostgreSQL is gone. What was asked for was not done, or, where only the answer got lost, was done as a whole: it may
+    /// be asked for again under its id.
+    #[error(
+        "lost the review database {database}: {why}\nhint: it is tried again with the next request, and what is kept in the page is sent again"
+    )]
+    Lost {
+        /// Its address, without a password.
+        database: String,
+        /// Why.
+        why: String,
+    },
+    /// While the connection was gone another server has worked there: what this one knows is out of date.
+    #[error(
+        "another server has worked on the review database {database} since the connection to it was lost\nhint: end this review and start it again"
+    )]
+    Taken {
+        /// Its address, without a password.
+        database: String,
+    },
     /// The database cannot be opened.
-    #[error("cannot open the review database {path}: {why}\nhint: {hint}")]
+    #[error("cannot open the review database {database}: {why}\nhint: {hint}")]
     Open {
-        /// Its file.
-        path: PathBuf,
+        /// Its file, or its address without a password.
+        database: String,
         /// Why.
         why: String,
         /// The cure.
-        hint: &'static str,
+        hint: String,
     },
     /// What stands in the database cannot be read.
     #[error("the review database holds what this program cannot read: {0}")]

@@ -17,7 +17,7 @@ use crate::labels::{BoxState, Change, Labels, TrackState, Verdict};
 use crate::operation::{Around, Surroundings};
 use crate::people::{Grade, Person, Role};
 use crate::scene::OpenScenes;
-use crate::store::{ClipName, Store};
+use crate::store::{ClipName, Place, PostgresDefaults, PostgresPlace, Store};
 
 pub(crate) const SAMPLES: u32 = 12;
 /// Numbers of the two tracks that the labeller found.
@@ -241,8 +241,27 @@ pub(crate) fn scenes() -> OpenScenes {
 pub(crate) fn desk(root: &Path, grade: &str) -> Desk {
     let folder = root.join("dataset");
     let dataset = if folder.exists() { Dataset::open(&folder).unwrap() } else { dataset(&folder, grade) };
-    let store = Store::open(&root.join("review.sqlite")).unwrap();
-    Desk::open(setup(dataset, store)).unwrap()
+    Desk::open(setup(dataset, store(root))).unwrap()
+}
+
+/// The PostgreSQL that the tests are to use instead of SQLite, where `BOXWRIGHT_TEST_POSTGRES` names one (`bash tests/postgres run`).
+pub(crate) fn postgres() -> Option<String> {
+    std::env::vars_os().find(|(name, _)| name == "BOXWRIGHT_TEST_POSTGRES").map(|(_, url)| url.into_string().unwrap())
+}
+
+/// Where the database of a folder is: a file in it, or a schema of its own in the PostgreSQL of the tests.
+pub(crate) fn place(root: &Path) -> Place {
+    let Some(url) = postgres() else { return Place::from(&*root.join("review.sqlite")) };
+    let schema = format!("t{}", &crate::secret::hash(&root.display().to_string())[..16]);
+    let mut client = ::postgres::Client::connect(&url, ::postgres::NoTls).unwrap();
+    client.batch_execute(&format!("create schema if not exists {schema}")).unwrap();
+    let url = format!("{url}?options=-csearch_path%3D{schema}");
+    Place::Postgres(PostgresPlace::parse(&url, &PostgresDefaults::default()).unwrap())
+}
+
+/// The database of a folder; what is there is used again.
+pub(crate) fn store(root: &Path) -> Store {
+    Store::open(&place(root)).unwrap()
 }
 
 /// What a desk of the street is made of.

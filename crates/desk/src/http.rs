@@ -275,6 +275,8 @@ impl IntoResponse for DeskError {
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Request(_) => StatusCode::BAD_REQUEST,
+            // The page keeps what it has and sends it again, as where there is no server.
+            Self::Lost { .. } | Self::Taken { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status.is_server_error() {

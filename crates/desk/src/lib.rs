@@ -55,4 +55,4 @@ pub use desk::{Desk, DeskSetup, SPOOL_BYTES};
 pub use error::DeskError;
 pub use http::{DeskServer, now_ms, serve};
 pub use people::Person;
-pub use store::Store;
+pub use store::{Place, PostgresDefaults, PostgresPlace, Store};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use boxwright_desk::canvas::{Canvas, CanvasFile, DrawError, Recording};
-use boxwright_desk::{Desk, DeskSetup, Person, SPOOL_BYTES, Store, now_ms};
+use boxwright_desk::{Desk, DeskSetup, Person, Place, PostgresDefaults, PostgresPlace, SPOOL_BYTES, Store, now_ms};
 use boxwright_model::SceneFrame;
 use boxwright_pipeline::scenes::Scenes;
 use boxwright_review::CanvasRecording;
@@ -42,9 +42,9 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
     if dataset.entry_count()? == 0 {
         bail!("the dataset has no clip yet\nhint: boxwright run fills it");
     }
-    let file = database(args, &location)?;
-    let _claim = claim(&location, &file)?;
-    let store = Store::open(&file)?;
+    let place = database(args, &location)?;
+    let _claim = claim(&location, &place)?;
+    let store = Store::open(&place)?;
     let (of_scenes, classes) = (dataset.clone(), taxonomy.clone());
     let scenes: boxwright_desk::scene::OpenScenes = Arc::new(move |entry| {
         let scenes = Scenes::open(&of_scenes, std::slice::from_ref(entry), classes.clone())?;
@@ -57,11 +57,9 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
     let desk = Arc::new(desk);
     for (name, revision) in desk.foreign() {
         ui::say(&format!(
-            "warning: clip {}/{} has revision {revision}, which was not written from {}: it can be looked at and not worked on\n\
+            "warning: clip {}/{} has revision {revision}, which was not written from {place}: it can be looked at and not worked on\n\
              hint: a new --db begins from that revision",
-            name.vehicle,
-            name.clip,
-            file.display()
+            name.vehicle, name.clip,
         ));
     }
     let server = boxwright_desk::serve(desk.clone(), args.listen)?;
@@ -83,7 +81,7 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
 
 /// Keeps a second review of a dataset out, whatever its database: each would write revisions that the other does not know. The claim ends
 /// with the file; in an object store there is none, and the review that finishes second is told so.
-fn claim(location: &DatasetLocation, database: &Path) -> anyhow::Result<Option<File>> {
+fn claim(location: &DatasetLocation, database: &Place) -> anyhow::Result<Option<File>> {
     let Some(folder) = location.folder_path() else { return Ok(None) };
     let path = folder.join(CLAIM);
     let mut file = match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
@@ -108,7 +106,7 @@ fn claim(location: &DatasetLocation, database: &Path) -> anyhow::Result<Option<F
         // Some network file systems have no locks: the review that finishes second is told so, too.
         Err(TryLockError::Error(error)) => tracing::warn!("cannot lock {}: {error}", path.display()),
     }
-    let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", database.display()));
+    let noted = file.set_len(0).and_then(|()| writeln!(file, "{database}"));
     noted.with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Some(file))
 }
@@ -205,12 +203,39 @@ fn invited(args: &ReviewArgs) -> anyhow::Result<Vec<Person>> {
     Ok(people)
 }
 
-fn database(args: &ReviewArgs, location: &DatasetLocation) -> anyhow::Result<PathBuf> {
-    if let Some(file) = &args.db {
-        return Ok(file.clone());
+fn database(args: &ReviewArgs, location: &DatasetLocation) -> anyhow::Result<Place> {
+    match (&args.db, location.folder_path()) {
+        (Some(named), _) => match named.to_str().filter(|text| Place::is_postgres(text)) {
+            Some(url) => Ok(Place::Postgres(PostgresPlace::parse(url, &postgres_defaults())?)),
+            None => Ok(Place::File(named.clone())),
+        },
+        (None, Some(folder)) => Ok(Place::File(folder.join(DATABASE))),
+        (None, None) => bail!(
+            "a dataset in an object store has no place for the review database\nhint: --db FILE names one here, --db postgres://USER@HOST/DATABASE one elsewhere"
+        ),
     }
-    match location.folder_path() {
-        Some(folder) => Ok(folder.join(DATABASE)),
-        None => bail!("a dataset in an object store has no place for the review database\nhint: --db FILE names one here"),
+}
+
+/// Who opens a PostgreSQL and with which password, under the names that its own programs use.
+fn postgres_defaults() -> PostgresDefaults {
+    let ambient = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+    let file =
+        std::env::var_os("PGPASSFILE").or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass").into_os_string()));
+    PostgresDefaults {
+        user: ambient("PGUSER").or_else(|| ambient("USER")),
+        password: ambient("PGPASSWORD"),
+        password_file: file.map(PathBuf::from).and_then(|path| password_file(&path)),
     }
+}
+
+/// A password file; one that others may read is not used, as with the other programs of PostgreSQL.
+fn password_file(path: &std::path::Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let open_to = std::fs::metadata(path).ok()?.permissions().mode() & 0o077;
+    if open_to != 0 {
+        tracing::warn!("{} is not used: others may read it\nhint: chmod 600 {}", path.display(), path.display());
+        return None;
+    }
+    // One that cannot be read is none, as one that is not there: the server says what it needs.
+    std::fs::read_to_string(path).ok()
 }

@@ -475,7 +475,7 @@ fn sweeps_that_nobody_looks_at_make_room() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = crate::fixture::dataset(&folder.path().join("dataset"), "");
     crate::fixture::second_clip(&dataset);
-    let store = Store::open(&folder.path().join("review.sqlite")).unwrap();
+    let store = crate::fixture::store(folder.path());
     let setup = DeskSetup { spool_bytes: 1, ..crate::fixture::setup(dataset, store) };
     let (desk, ana) = (Desk::open(setup).unwrap(), person("ana", Role::Reviewer));
     let spooled = || desk.all().iter().map(|clip| clip.spooled().is_some()).collect::<Vec<_>>();

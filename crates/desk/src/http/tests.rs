@@ -119,7 +119,7 @@ fn other_pages_and_other_hosts_are_refused() {
 fn without_a_viewer_the_policy_has_no_exception() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = fixture::dataset(&folder.path().join("dataset"), "");
-    let store = crate::Store::open(&folder.path().join("review.sqlite")).unwrap();
+    let store = fixture::store(folder.path());
     let desk = Desk::open(crate::DeskSetup { canvas: None, ..fixture::setup(dataset, store) }).unwrap();
     let desk = Arc::new(desk);
     let served = Served { server: serve(desk.clone(), (Ipv4Addr::LOCALHOST, 0).into()).unwrap(), desk, _folder: folder };
