@@ -41,6 +41,8 @@ use crate::config::LabelConfig;
 use crate::detect::detect;
 use crate::findings;
 use crate::ground::segment;
+use crate::look::{Look, WORTH_A_LOOK, look};
+use crate::models::ModelSpec;
 use crate::moments::Moments;
 use crate::track::{TrackHistory, Tracker};
 pub use placed::{Placed, Placement};
@@ -137,6 +139,7 @@ pub struct ClipLabeler {
     clip: ClipId,
     tracker: Tracker,
     sweeps: Vec<SweepInfo>,
+    camera: Option<ModelSpec>,
 }
 
 impl ClipLabeler {
@@ -144,11 +147,23 @@ impl ClipLabeler {
     #[must_use]
     pub fn new(config: &LabelConfig, taxonomy: Arc<Taxonomy>, clip: ClipId) -> Self {
         let tracker = Tracker::new(config.track.clone(), taxonomy.clone());
-        Self { config: config.clone(), taxonomy, clip, tracker, sweeps: Vec::new() }
+        Self { config: config.clone(), taxonomy, clip, tracker, sweeps: Vec::new(), camera: None }
     }
 
-    /// Takes the next sweep: clean, ground, carry, cluster, detect, track.
+    /// The model whose boxes [`Self::sweep_with_looks`] is given: the evidence names it.
+    #[must_use]
+    pub fn with_camera_model(mut self, spec: Option<ModelSpec>) -> Self {
+        self.camera = spec;
+        self
+    }
+
+    /// Takes the next sweep, without images.
     pub fn sweep(&mut self, input: &SweepInput<'_>) -> SweepLabels {
+        self.sweep_with_looks(input, &[])
+    }
+
+    /// Takes the next sweep: clean, ground, carry, cluster, detect, look, track.
+    pub fn sweep_with_looks(&mut self, input: &SweepInput<'_>, looks: &[Look<'_>]) -> SweepLabels {
         let origin = input.lidar_origin_ego_m.map(|v| if v.is_finite() { v.clamp(-1e4, 1e4) } else { 0.0 });
         let mut cleaned = clean(input.points, origin, &self.config.clean);
         let ground = segment(&cleaned.xyz, origin, &self.config.ground);
@@ -160,8 +175,14 @@ impl ClipLabeler {
         let clusters = cluster(&cleaned.xyz, &ground.height_above_m, band_m, origin, &self.config.cluster);
         let moments = Moments { stamp_ns: input.stamp_ns, offset_ns, source: &cleaned.source, carried: &carried };
         let lidar_xy = [origin[0], origin[1]];
-        let found =
-            detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, &moments, &self.taxonomy, &self.config.detect);
+        let mut config = self.config.detect.clone();
+        if !looks.is_empty() {
+            // A camera may be sure of what its shape leaves unlikely.
+            config.min_score = config.min_score.min(WORTH_A_LOOK);
+        }
+        let mut found = detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, &moments, &self.taxonomy, &config);
+        look(&mut found, looks, &self.taxonomy, &self.config.look);
+        found.retain(|candidate| candidate.score >= self.config.detect.min_score);
         let detections = found.len();
         self.tracker.step(self.sweeps.len(), input.stamp_ns, &world_from_ego, found);
         self.sweeps.push(SweepInfo { sample_id: input.sample_id.clone(), stamp_ns: input.stamp_ns, world_from_ego });
@@ -209,11 +230,11 @@ impl ClipLabeler {
     /// Ends the clip.
     #[must_use]
     pub fn finish(self) -> ClipLabels {
-        let Self { config, taxonomy, clip, tracker, sweeps } = self;
+        let Self { config, taxonomy, clip, tracker, sweeps, camera } = self;
         let mut placed: Vec<Placed> =
             tracker.finish().into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip)).collect();
         duplicates::drop_weaker(&mut placed);
-        let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip);
+        let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip, camera.as_ref());
         let findings = findings::inspect(&boxes, &tracks, &taxonomy, &config.findings);
         ClipLabels { boxes, tracks, findings }
     }

@@ -26,20 +26,24 @@ use boxwright_timesync::{
     TransformError, deskew,
 };
 
+use self::look::{HeldImage, Looker, View};
 use self::times::ClipTimes;
+use crate::networks::{CameraEye, Networks};
 use crate::rig::{Rig, SensorCalibration};
 use crate::writer::Row;
 
+mod look;
 mod times;
 
 /// What every clip of a run is built with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ClipSettings {
     pub(crate) sync: MatcherConfig,
     pub(crate) clock: ClockConfig,
     pub(crate) motion: MotionConfig,
     pub(crate) label: LabelConfig,
     pub(crate) taxonomy: Arc<Taxonomy>,
+    pub(crate) networks: Networks,
     /// Whether scenes are made for a viewer.
     pub(crate) scenes: bool,
 }
@@ -104,8 +108,10 @@ pub(crate) struct ClipBuilder {
     ready: BTreeMap<u64, ReadySweep>,
     /// Samples that wait for their sweep to be deskewed.
     samples: VecDeque<(Sample, Vec<(Arc<str>, u64)>)>,
-    /// Only kept for a viewer; bounded like `ready`.
-    images: BTreeMap<u64, SceneImage>,
+    /// Only kept for a viewer or a network; bounded like `ready`.
+    images: BTreeMap<u64, HeldImage>,
+    eye: Option<CameraEye>,
+    looker: Looker,
     labeler: ClipLabeler,
     written_calibration: BTreeMap<Arc<str>, SensorCalibration>,
     unplaced: BTreeSet<Arc<str>>,
@@ -126,7 +132,10 @@ impl ClipBuilder {
             ready: BTreeMap::new(),
             samples: VecDeque::new(),
             images: BTreeMap::new(),
-            labeler: ClipLabeler::new(&settings.label, settings.taxonomy.clone(), clip),
+            labeler: ClipLabeler::new(&settings.label, settings.taxonomy.clone(), clip)
+                .with_camera_model(settings.networks.camera.as_ref().map(|eye| eye.detector.spec().clone())),
+            eye: settings.networks.camera.clone(),
+            looker: Looker::default(),
             written_calibration: BTreeMap::new(),
             unplaced: BTreeSet::new(),
             counts: ClipCounts::default(),
@@ -183,12 +192,16 @@ impl ClipBuilder {
         }
         let times = self.times.finish();
         let labels = self.labeler.finish();
+        let blind = self.looker.finish();
         self.counts.boxes += labels.boxes.len() as u64;
         self.counts.tracks += labels.tracks.len() as u64;
-        self.counts.findings += (times.len() + labels.findings.len()) as u64;
+        self.counts.findings += (times.len() + labels.findings.len() + blind.len()) as u64;
         out.push(ClipOutput::Row(Row::Boxes(labels.boxes)));
         out.push(ClipOutput::Row(Row::Tracks(labels.tracks)));
         out.push(ClipOutput::Row(Row::Findings(times)));
+        if !blind.is_empty() {
+            out.push(ClipOutput::Row(Row::Findings(blind)));
+        }
         out.push(ClipOutput::Row(Row::Findings(labels.findings)));
         self.counts
     }
@@ -217,9 +230,8 @@ impl ClipBuilder {
     fn camera(&mut self, rig: &mut Rig, header: FrameHeader, image: CameraImage, out: &mut Vec<ClipOutput>) {
         rig.see_sensor(&header.sensor, &image.frame_id);
         self.write_calibration(rig, &header.sensor, header.stamp_ns, out);
-        if self.scenes {
-            let scene = SceneImage { sensor: header.sensor.clone(), format: image.format.clone(), data: image.data.clone() };
-            self.images.insert(self.next_token, scene);
+        if self.scenes || self.eye.as_ref().is_some_and(|eye| eye.sees(&header.sensor)) {
+            self.images.insert(self.next_token, HeldImage { header: header.clone(), image: image.clone() });
         }
         self.match_frame(&header, out);
         out.push(ClipOutput::Row(Row::Camera { header, image }));
@@ -307,7 +319,7 @@ impl ClipBuilder {
         let common_ns = reference.map_or(sample.stamp_ns, |member| self.common_ns(&member.sensor, sample.stamp_ns));
         let world_from_ego = self.poses.at(common_ns).map(|at| at.world_from_ego);
         let sweeps: Vec<ReadySweep> = tokens.iter().filter_map(|(_, token)| self.ready.remove(token)).collect();
-        let images: Vec<SceneImage> = tokens.iter().filter_map(|(_, token)| self.images.remove(token)).collect();
+        let images: Vec<HeldImage> = tokens.iter().filter_map(|(_, token)| self.images.remove(token)).collect();
         let mut boxes = Vec::new();
         let merged = self.merge(sample.stamp_ns, world_from_ego, sweeps);
         if let Some(sweep) = &merged {
@@ -318,7 +330,8 @@ impl ClipBuilder {
                 world_from_ego,
                 lidar_origin_ego_m: sweep.lidar_origin_ego_m,
             };
-            boxes = self.labeler.sweep(&input).boxes;
+            let views = self.look(rig, &images, common_ns);
+            boxes = look::with_looks(&views, |looks| self.labeler.sweep_with_looks(&input, looks)).boxes;
             self.counts.sweeps += 1;
         }
         if self.scenes {
@@ -327,12 +340,28 @@ impl ClipBuilder {
                 stamp_ns: sample.stamp_ns,
                 world_from_ego,
                 points: merged.map(|sweep| sweep.points).unwrap_or_default(),
-                images,
+                images: images.into_iter().map(scene_image).collect(),
                 cameras: Arc::new(rig.scene_cameras()),
                 boxes,
             })));
         }
         out.push(ClipOutput::Row(Row::Sample(sample)));
+    }
+
+    /// What the network sees in the images of a sample, where it is this sample's turn.
+    fn look(&mut self, rig: &Rig, images: &[HeldImage], sample_ns: i64) -> Vec<View> {
+        let Some(eye) = &self.eye else { return Vec::new() };
+        if !(self.counts.samples - 1).is_multiple_of(u64::from(eye.every)) {
+            return Vec::new();
+        }
+        let seen = images.iter().filter(|held| eye.sees(&held.header.sensor));
+        seen.filter_map(|held| {
+            let FrameHeader { sensor, stamp_ns, stamp_ref, .. } = &held.header;
+            let timing = self.timing.get(&**sensor).cloned().unwrap_or_default();
+            let image_ns = timing.instant_ns(*stamp_ns, *stamp_ref);
+            self.looker.look(eye, held, rig.calibration(sensor), [sample_ns, image_ns], &self.poses)
+        })
+        .collect()
     }
 
     /// The sweeps of one sample as one cloud in the ego frame at the sample's time. The reference sweep comes first.
@@ -362,6 +391,10 @@ impl ClipBuilder {
         self.written_calibration.insert(sensor.clone(), calibration.clone());
         out.push(ClipOutput::Row(Row::Calibration { stamp_ns, sensor: sensor.clone(), calibration }));
     }
+}
+
+fn scene_image(held: HeldImage) -> SceneImage {
+    SceneImage { sensor: held.header.sensor, format: held.image.format, data: held.image.data }
 }
 
 /// Adds to the time of every point.

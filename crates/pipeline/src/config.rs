@@ -19,6 +19,8 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
+use crate::networks::NetworksConfig;
+
 /// The documented defaults, as `boxwright config default` prints them.
 pub const DEFAULT_TOML: &str = include_str!("../../../configs/default.toml");
 /// The classes that are used where no taxonomy file is named.
@@ -50,6 +52,8 @@ pub struct Config {
     pub motion: MotionConfig,
     /// Boxes and tracks.
     pub label: LabelConfig,
+    /// Networks that take part in labelling.
+    pub networks: NetworksConfig,
     /// Parquet shards.
     pub shard: WriterConfig,
     /// Object stores that datasets may live in.
@@ -240,6 +244,7 @@ impl Config {
         if config.taxonomy.file.is_relative() && !config.taxonomy.file.as_os_str().is_empty() {
             config.taxonomy.file = path.parent().unwrap_or(Path::new(".")).join(&config.taxonomy.file);
         }
+        config.networks.relative_to(path.parent().unwrap_or(Path::new(".")));
         Ok(config)
     }
 
@@ -273,6 +278,7 @@ impl Config {
             return wrong("run.max_vehicles: expected at least 1, got 0".to_owned());
         }
         self.label.validate().or_else(|error| wrong(error.to_string()))?;
+        self.networks.check().or_else(wrong)?;
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
         self.clock.validate().or_else(|error| wrong(format!("clock: {error}")))?;
         self.traces.check().or_else(wrong)?;
@@ -311,11 +317,22 @@ impl Config {
     #[must_use]
     pub fn labels_sha256(&self, taxonomy: &Taxonomy) -> String {
         let deciding = format!(
-            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{taxonomy:?}",
-            self.clip, self.frames, self.order, self.sync, self.clock, self.motion, self.label
+            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{taxonomy:?}",
+            self.clip,
+            self.frames,
+            self.order,
+            self.sync,
+            self.clock,
+            self.motion,
+            self.label,
+            self.networks.deciding()
         );
-        Sha256::digest(deciding.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(deciding.as_bytes())
     }
+}
+
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// TOML has no null: an empty table stands for no policy of its own.

@@ -5,6 +5,7 @@ use boxwright_model::{ClassId, ClassSpec, Taxonomy};
 use super::motion::Motion;
 use super::placed::{Path, Placed, Placement, quantile};
 use crate::classify::{IMPOSSIBLE, Kind, probability};
+use crate::look::{self, TrackLooks};
 
 /// What a track is taken for.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,8 @@ pub struct Verdict {
     pub score: f64,
     /// Log-odds a class.
     pub logits: Vec<f64>,
+    /// What cameras said: part of the log-odds.
+    pub looks: TrackLooks,
 }
 
 /// Adds up the votes of all sightings and what the motion says.
@@ -22,22 +25,25 @@ pub struct Verdict {
 pub fn judge(path: &Path, motion: &Motion, taxonomy: &Taxonomy) -> Verdict {
     let known = taxonomy.classes().len() - 1;
     let shared = continuity(path);
+    let looks = look::of_track(path.sightings.iter().map(|s| (s.weight(), s.votes.as_slice())), known);
     let logits: Vec<f64> = taxonomy
         .classes()
         .iter()
         .take(known)
         .enumerate()
         .map(|(index, class)| mean_vote(path, index) + motion_evidence(ClassId(index as u16), class, path, motion) + shared)
+        .zip(&looks.logits)
+        .map(|(logit, camera)| logit + camera)
         .collect();
     let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]).then(b.cmp(a)));
-    let Some(best) = best else { return Verdict { class: taxonomy.unknown(), score: 0.0, logits } };
+    let Some(best) = best else { return Verdict { class: taxonomy.unknown(), score: 0.0, logits, looks } };
     let score = probability(logits[best]);
     // What surely moves and fits no class well is still worth a look.
     let strange = logits[best] < -0.5 && !motion.is_static && motion.shift_m > 4.0 && path.sightings.len() >= 12 && shared >= 0.0;
     if strange && fits(path, taxonomy.get(taxonomy.unknown())) {
-        return Verdict { class: taxonomy.unknown(), score: 0.4, logits };
+        return Verdict { class: taxonomy.unknown(), score: 0.4, logits, looks };
     }
-    Verdict { class: ClassId(best as u16), score, logits }
+    Verdict { class: ClassId(best as u16), score, logits, looks }
 }
 
 fn fits(path: &Path, class: &ClassSpec) -> bool {
@@ -128,6 +134,7 @@ pub fn accept(
         motion,
         size_source,
         logits: verdict.logits,
+        looks: verdict.looks,
         placements,
     })
 }

@@ -7,6 +7,7 @@ use super::SweepInfo;
 use super::motion::Motion;
 use crate::classify::{Kind, Vote, anchor};
 use crate::fit::{completed_center, spans};
+use crate::look::TrackLooks;
 use crate::track::TrackHistory;
 
 /// One sighting in the world frame.
@@ -176,6 +177,8 @@ pub struct Placed {
     pub size_source: &'static str,
     /// Mean log-odds a class, for the evidence.
     pub logits: Vec<f64>,
+    /// What cameras said: part of the log-odds.
+    pub looks: TrackLooks,
     /// One placement a sighting, in order of sweeps; never empty.
     pub placements: Vec<Placement>,
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::placed::{Placed, Placement};
 use super::{ClipConfig, SweepInfo, priority};
+use crate::models::ModelSpec;
 
 /// Why a box is as it is; written as JSON.
 #[derive(Serialize)]
@@ -17,18 +18,37 @@ struct Evidence<'a> {
     size: &'a str,
     #[serde(rename = "static")]
     is_static: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    camera: Option<CameraEvidence<'a>>,
+}
+
+/// What a camera network said of a track, and which one it was.
+#[derive(Serialize)]
+struct CameraEvidence<'a> {
+    model: &'a str,
+    version: &'a str,
+    sha256: &'a str,
+    looks: u32,
+    logits: Vec<f64>,
 }
 
 /// Boxes ordered by (sample stamp, track), tracks ordered by number.
 #[must_use]
-pub fn write(placed: &[Placed], sweeps: &[SweepInfo], clip: ClipId, config: &ClipConfig) -> (Vec<Box3>, Vec<Track>) {
+pub fn write(
+    placed: &[Placed],
+    sweeps: &[SweepInfo],
+    clip: ClipId,
+    config: &ClipConfig,
+    camera: Option<&ModelSpec>,
+) -> (Vec<Box3>, Vec<Track>) {
     let mut boxes = Vec::new();
     let mut tracks = Vec::with_capacity(placed.len());
     for track in placed {
         let start = boxes.len();
         for (placement, predicted) in with_gaps(track, sweeps) {
             if let Some(info) = sweeps.get(placement.sweep) {
-                boxes.push(box_of(track, &placement, predicted, info, clip, config));
+                let evidence = evidence(track, &placement, camera);
+                boxes.push(Box3 { evidence, ..box_of(track, &placement, predicted, info, clip, config) });
             }
         }
         tracks.extend(track_of(track, &boxes[start..], clip));
@@ -84,14 +104,22 @@ fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepIn
         num_lidar_pts: placement.num_points,
         predicted,
         source: LabelSource::Auto,
-        evidence: evidence(track, placement),
+        evidence: String::new(),
     }
 }
 
-fn evidence(track: &Placed, placement: &Placement) -> String {
-    let logits = track.logits.iter().map(|l| (l * 100.0).round() / 100.0).collect();
+fn evidence(track: &Placed, placement: &Placement, camera: Option<&ModelSpec>) -> String {
+    let rounded = |logits: &[f64]| logits.iter().map(|l| (l * 100.0).round() / 100.0).collect();
+    let logits = rounded(&track.logits);
+    let camera = camera.filter(|_| track.looks.looks > 0).map(|spec| CameraEvidence {
+        model: &spec.name,
+        version: &spec.version,
+        sha256: &spec.sha256,
+        looks: track.looks.looks,
+        logits: rounded(&track.looks.logits),
+    });
     let (hits, is_static) = (track.placements.len(), track.motion.is_static);
-    serde_json::to_string(&Evidence { points: placement.num_points, hits, logits, size: track.size_source, is_static })
+    serde_json::to_string(&Evidence { points: placement.num_points, hits, logits, size: track.size_source, is_static, camera })
         .unwrap_or_default()
 }
 

@@ -78,7 +78,7 @@ impl Seen for Candidate {
         votes.resize(self.votes.len(), 0.0);
         for (sum, vote) in votes.iter_mut().zip(&self.votes) {
             // Older votes fade, so that a better view can change the class.
-            *sum = 0.9 * *sum + vote.logit;
+            *sum = 0.9 * *sum + vote.sum();
         }
         let best = (0..votes.len()).max_by(|a, b| votes[*a].total_cmp(&votes[*b]).then(b.cmp(a)));
         ClassId(best.unwrap_or(0) as u16)

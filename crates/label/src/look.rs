@@ -1,0 +1,172 @@
+//! What cameras say of the shapes that the lidar sees: a log-odds vote for every class, from the boxes that a network found in an image.
+//!
+//! Each shape is completed as each class that it can be, and its box projected into the images of the sample. Where a box of the network of
+//! that class covers it (intersection over union), the camera votes for the class; where the network should have found such an object and did
+//! not, against it. What no image shows whole enough, or too small, gets no vote. The votes stand beside those of the shape and are added up
+//! along the track, so that frames may be left out.
+
+use std::sync::Arc;
+
+use boxwright_model::{ClassId, Cuboid, Taxonomy};
+use serde::Deserialize;
+
+use crate::classify::{IMPOSSIBLE, Kind, Vote, anchor, probability, whole_size};
+use crate::detect::Candidate;
+use crate::models::ImageBox;
+
+/// Options of [`look`].
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LookConfig {
+    /// Overlap in the image, as intersection over union, from which a box of the network is the object.
+    pub min_iou: f64,
+    /// Log-odds that a sure box of the network adds to its class.
+    pub found_logit: f64,
+    /// Log-odds that a class loses where the network sees no such object.
+    pub missed_logit: f64,
+    /// Objects lower than this in the image may be missed without a vote against them (pixels).
+    pub min_height_px: f64,
+}
+
+impl Default for LookConfig {
+    fn default() -> Self {
+        Self { min_iou: 0.4, found_logit: 3.0, missed_logit: 2.0, min_height_px: 20.0 }
+    }
+}
+
+/// One image of the sample that is labelled, and what the network found in it.
+pub struct Look<'a> {
+    /// Name of the camera.
+    pub sensor: Arc<str>,
+    /// Width and height of the image.
+    pub size_px: [f64; 2],
+    /// What was found.
+    pub boxes: &'a [ImageBox],
+    /// Column and row at which a point of the ego frame at the sample's time is in the image; `None` where the camera cannot see it.
+    pub pixel: &'a dyn Fn([f64; 3]) -> Option<[f64; 2]>,
+}
+
+/// Share of an object's rectangle that must lie within the image before its absence says anything.
+const MIN_INSIDE: f64 = 0.6;
+/// Candidates that the shape alone makes this unlikely are not looked at: below, hundreds of bushes would be projected for nothing.
+pub(crate) const WORTH_A_LOOK: f64 = 0.02;
+
+/// Gives every candidate the votes of the images, and decides anew what it is.
+pub fn look(candidates: &mut [Candidate], looks: &[Look<'_>], taxonomy: &Taxonomy, config: &LookConfig) {
+    for candidate in candidates {
+        let camera: Vec<Option<f64>> =
+            candidate.votes.iter().map(|vote| vote_of(candidate, vote, looks, taxonomy, config)).collect();
+        if camera.iter().all(Option::is_none) {
+            continue;
+        }
+        candidate.votes.iter_mut().zip(camera).for_each(|(vote, camera)| vote.camera = camera);
+        decide(candidate, taxonomy);
+    }
+}
+
+/// Takes the class that shape and cameras together make likeliest.
+fn decide(candidate: &mut Candidate, taxonomy: &Taxonomy) {
+    let Some(best) = candidate.votes.iter().copied().reduce(|best, vote| if vote.sum() > best.sum() { vote } else { best }) else {
+        return;
+    };
+    candidate.class = best.class;
+    candidate.score = probability(best.sum());
+    let whole = completed(candidate, &best, taxonomy);
+    if whole.is_valid() {
+        candidate.ego_from_box = whole;
+    }
+}
+
+fn completed(candidate: &Candidate, vote: &Vote, taxonomy: &Taxonomy) -> Cuboid {
+    let class = taxonomy.get(vote.class);
+    let size = whole_size(&candidate.shape, class, vote.turned, candidate.lidar_xy);
+    candidate.shape.complete(size, vote.turned, anchor(Kind::of(class), candidate.lidar_xy))
+}
+
+/// The vote of the image that shows most of the object.
+fn vote_of(candidate: &Candidate, vote: &Vote, looks: &[Look<'_>], taxonomy: &Taxonomy, config: &LookConfig) -> Option<f64> {
+    if vote.logit <= IMPOSSIBLE {
+        return None;
+    }
+    let whole = completed(candidate, vote, taxonomy);
+    let shown = looks.iter().filter_map(|look| {
+        let rect = projected(&whole, look)?;
+        let clipped = clip(rect, look.size_px);
+        Some((look, rect, clipped, area(clipped) / area(rect).max(1e-9)))
+    });
+    let (look, rect, clipped, inside) = shown.reduce(|best, other| if other.3 > best.3 { other } else { best })?;
+    let found = look.boxes.iter().filter(|found| found.classes.contains(&vote.class));
+    let best = found.map(|found| (iou(clipped, found.ltrb_px), found.score)).filter(|(iou, _)| *iou >= config.min_iou);
+    match best.reduce(|best, other| if other.0 > best.0 { other } else { best }) {
+        Some((_, score)) => Some(config.found_logit * score),
+        None if inside >= MIN_INSIDE && rect[3] - rect[1] >= config.min_height_px => Some(-config.missed_logit),
+        None => None,
+    }
+}
+
+/// The rectangle about the corners of a box in an image; `None` where one of them is behind the camera.
+fn projected(ego_from_box: &Cuboid, look: &Look<'_>) -> Option<[f64; 4]> {
+    let mut rect = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
+    for corner in ego_from_box.corners() {
+        let [u, v] = (look.pixel)([corner.x, corner.y, corner.z])?;
+        rect = [rect[0].min(u), rect[1].min(v), rect[2].max(u), rect[3].max(v)];
+    }
+    rect.iter().all(|value| value.is_finite()).then_some(rect)
+}
+
+fn clip([left, top, right, bottom]: [f64; 4], [width, height]: [f64; 2]) -> [f64; 4] {
+    let (u, v) = (|at: f64| at.clamp(-0.5, width - 0.5), |at: f64| at.clamp(-0.5, height - 0.5));
+    [u(left), v(top), u(right), v(bottom)]
+}
+
+fn area([left, top, right, bottom]: [f64; 4]) -> f64 {
+    (right - left).max(0.0) * (bottom - top).max(0.0)
+}
+
+/// Intersection over union of two rectangles.
+#[must_use]
+pub fn iou(a: [f64; 4], b: [f64; 4]) -> f64 {
+    let common = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
+    common / (area(a) + area(b) - common).max(1e-9)
+}
+
+/// What cameras said of a track.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrackLooks {
+    /// Sightings that were looked at.
+    pub looks: u32,
+    /// Log-odds a class, 0 for what no image showed.
+    pub logits: Vec<f64>,
+}
+
+/// Looks after which the mean of the votes counts half. Images of the same thing are wrong in the same way: their votes are no independent
+/// ones, and one look is worth less than many.
+const HALF_WEIGHT_LOOKS: f64 = 1.0;
+
+/// Adds up the votes of the sightings of a track; each comes with its weight.
+pub fn of_track<'a>(sightings: impl Iterator<Item = (f64, &'a [Vote])>, classes: usize) -> TrackLooks {
+    let mut sums = vec![(0.0, 0.0, 0u32); classes];
+    let mut looks = 0;
+    for (weight, votes) in sightings {
+        looks += u32::from(votes.iter().any(|vote| vote.camera.is_some()));
+        for (sum, camera) in sums.iter_mut().zip(votes.iter().map(|vote| vote.camera)) {
+            if let Some(camera) = camera {
+                *sum = (sum.0 + weight * camera, sum.1 + weight, sum.2 + 1);
+            }
+        }
+    }
+    let mean = |(sum, weight, count): (f64, f64, u32)| {
+        let count = f64::from(count);
+        if count == 0.0 { 0.0 } else { sum / weight.max(1e-9) * count / (count + HALF_WEIGHT_LOOKS) }
+    };
+    TrackLooks { looks, logits: sums.into_iter().map(mean).collect() }
+}
+
+/// The class of a track that no image may speak about.
+#[must_use]
+pub fn logit(looks: &TrackLooks, class: ClassId) -> f64 {
+    looks.logits.get(usize::from(class.0)).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests;
