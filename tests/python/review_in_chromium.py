@@ -8,7 +8,9 @@ person takes an item in a race with the second, accepts a track, puts the shifte
 with one key, takes it back and again, goes on while the server is killed and gone, and finishes the clip.
 
 Checks: two people never get one item; the box is within 2 cm and 1 degree of where it was; the new box lies where the deleted one did; undo
-works after a reload; nothing is lost by kill -9; revision 1 says all of it and revision 0 is untouched; `verify` passes; a clip above
+works after a reload; nothing is lost by kill -9, nor by two pages of one person that are closed while the server is away, and nothing of it is
+done to another database that answers at the same address; several tracks are accepted with one key and taken back with one; a second review of
+the dataset is refused; a click in the 3D view chooses a track, and a correction is drawn again; revision 1 says all of it and revision 0 is untouched; `verify` passes; a clip above
 somebody's clearance is 403; nothing asked for an address outside this machine; verdicts are in the topic.
 
 Prints one JSON object; exit code 0 when all holds, 1 when not, 3 when there is no Chromium or no Playwright.
@@ -30,6 +32,8 @@ FLAGS = [
     "--disable-extensions", "--disable-sync", "--metrics-recording-only", "--no-first-run", "--no-pings",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 ]
+# WebGL without a graphics card.
+GL_FLAGS = ["--use-angle=swiftshader", "--use-gl=angle", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 LOCAL = {"127.0.0.1", "localhost", "::1"}
 # A reviewer's laptop.
 WIDTH, HEIGHT = 1366, 768
@@ -54,8 +58,9 @@ def free_port():
 class Server:
     """`boxwright review`, started, killed and started again on one port."""
 
-    def __init__(self, program, dataset, more, accounts):
-        self.command = [program, "review", str(dataset), "--listen", f"127.0.0.1:{free_port()}", "--lease", "90s", *more]
+    def __init__(self, program, dataset, more, accounts, listen=None):
+        self.listen = listen or f"127.0.0.1:{free_port()}"
+        self.command = [program, "review", str(dataset), "--listen", self.listen, "--lease", "90s", *more]
         for account in accounts:
             self.command += ["--account", account]
         self.links = {}
@@ -86,11 +91,14 @@ class Server:
 class Reviewer:
     """A person with a browser of their own."""
 
-    def __init__(self, browser, link, seen, scheme="dark"):
-        self.context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme, locale="en-US")
+    def __init__(self, browser, link, seen, scheme="dark", context=None):
+        self.context = context or browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme, locale="en-US")
+        self.errors, self.seen = [], seen
+        self.open(link)
+
+    def open(self, link):
         self.page = self.context.new_page()
-        self.errors = []
-        self.page.on("request", lambda request: seen.append(request.url))
+        self.page.on("request", lambda request: self.seen.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)[:300]))
         self.page.goto(link)
         self.ready()
@@ -227,6 +235,130 @@ def put_back(ana, number, sample, truth):
         waits.append(ana.run("() => window.desk.drawn - window.desk.pressed"))
         ana.settled()
     return after_mouse, difference(ana.track(number)["boxes"][str(sample)], truth), waits
+
+
+def waits_offline(person, count):
+    person.page.wait_for_function("() => document.getElementById('state').classList.contains('offline')", timeout=20_000)
+    expect(person.run("() => window.desk.outbox.items.length") == count, f"{count} operations wait")
+
+
+def own_names(person, clip, who="ana"):
+    history = person.get(f"/api/clips/{clip['vehicle']}/{clip['clip']}/history")["body"]["operations"]
+    return [one["name"] for one in history if one["person"] == who]
+
+
+def two_pages_and_two_databases(browser, arguments, server, ana, clip, first, second):
+    """Two pages of one person are cut off and closed: the next page sends what both kept, but only to the database that it was meant for."""
+    url = f"http://{server.listen}/"
+    other = Reviewer(browser, url, ana.seen, context=ana.context)
+    before = len(own_names(ana, clip))
+    ana.choose(*first)
+    other.choose(*second)
+    server.kill()
+    ana.press("Shift+PageUp")
+    waits_offline(ana, 1)
+    other.press("Shift+PageUp")
+    waits_offline(other, 1)
+    ana.page.close()
+    other.page.close()
+    # Another database answers at the same address; the same person works there.
+    strange = Server(arguments.program, arguments.dataset, [*arguments.more, "--db", f"{arguments.pictures}/other.sqlite"], ["ana=reviewer,core"], server.listen)
+    session = ana.context.cookies()
+    try:
+        ana.open(strange.links["ana"])
+        expect(ana.run("() => window.desk.outbox.items.length") == 0 and not own_names(ana, clip), "nothing is done to another database")
+        ana.page.close()
+    finally:
+        strange.stop()
+    server.restart()
+    ana.context.clear_cookies()
+    ana.context.add_cookies(session)
+    ana.open(url)
+    ana.settled()
+    own = own_names(ana, clip)
+    expect(own[before:] == ["move", "move"], f"what two pages kept is there: {own[before:]}")
+    ana.press("z", "z")
+    ana.settled()
+    refused = subprocess.run([arguments.program, "review", str(arguments.dataset), "--db", f"{arguments.pictures}/third.sqlite"], capture_output=True, text=True)
+    expect(refused.returncode == 1 and "another review works on this dataset" in refused.stderr, f"a second review is refused at its start: {refused}")
+
+
+def several_at_once(ana):
+    """Tracks are chosen with Ctrl, accepted with one key, and taken back with one."""
+    ana.page.select_option("#filter-state", "open")
+    rows = ana.page.locator("#tracks li")
+    expect(rows.count() >= 2, "two tracks are open")
+    rows.nth(0).click()
+    rows.nth(1).click(modifiers=["Control"])
+    chosen = ana.run("() => [...window.desk.chosen]")
+    expect(len(chosen) == 2, f"two are chosen: {chosen}")
+    ana.press("Space")
+    ana.settled()
+    verdicts = [ana.track(number)["verdict"] for number in chosen]
+    expect(verdicts == ["accepted", "accepted"], f"both are accepted: {verdicts}")
+    ana.press("z")
+    ana.settled()
+    verdicts = [ana.track(number)["verdict"] for number in chosen]
+    expect(verdicts == ["open", "open"], f"and both taken back: {verdicts}")
+    ana.press("Control+a")
+    shown = ana.run("() => window.desk.chosen.size")
+    expect(shown == rows.count(), f"all that are shown can be chosen: {shown}")
+    ana.press("Escape")
+    ana.page.select_option("#filter-state", "all")
+    return {"chosen": chosen, "shown": shown}
+
+
+def canvas(arguments, playwright, executable, seen):
+    """The viewer in the page: a click on a box in 3D chooses its track, and what is corrected is drawn again."""
+    server = Server(arguments.program, arguments.dataset, ["--db", f"{arguments.pictures}/canvas.sqlite"], ["ana=reviewer,core"])
+    browser = playwright.chromium.launch(executable_path=executable, headless=True, args=[*FLAGS, *GL_FLAGS])
+    try:
+        ana = Reviewer(browser, server.links["ana"], seen)
+        expect(ana.run("() => window.desk.layout") == "map", "without a graphics card nobody is slowed down unasked")
+        number, sample = in_front(ana)
+        ana.choose(number, sample)
+        started = time.monotonic()
+        ana.press("v")
+        ana.page.wait_for_function("() => ['open', 'failed'].includes(window.desk.canvas?.state)", timeout=300_000)
+        expect(ana.run("() => window.desk.canvas.state") == "open", f"the clip is open in 3D: {ana.run('() => window.desk.canvas.error')}")
+        opened = time.monotonic() - started
+        ana.page.wait_for_timeout(8_000)
+        ana.picture(arguments.pictures / "canvas.png")
+        # Over the picture until the mouse meets a box.
+        bounds = ana.page.locator("#viewer").bounding_box()
+        hit = None
+        for row in (0.75, 0.6, 0.5, 0.85, 0.4):
+            for column in (0.82, 0.3, 0.4, 0.5, 0.2, 0.6, 0.72, 0.9):
+                ana.page.mouse.move(bounds["x"] + column * bounds["width"], bounds["y"] + row * bounds["height"])
+                ana.page.wait_for_timeout(150)
+                ana.page.mouse.down()
+                ana.page.wait_for_timeout(60)
+                ana.page.mouse.up()
+                try:
+                    ana.page.wait_for_function("() => window.desk.canvas.clicked !== null", timeout=1_500)
+                except Exception:
+                    continue
+                hit = ana.run("() => window.desk.canvas.clicked")
+                break
+            if hit:
+                break
+        expect(hit is not None, "a click in 3D meets a box")
+        ana.page.wait_for_function("n => window.desk.track === n", arg=hit)
+        seq = ana.run("() => window.desk.canvas.seq")
+        ana.press("ArrowUp")
+        ana.settled()
+        ana.page.wait_for_function("s => window.desk.canvas.seq > s", arg=seq, timeout=60_000)
+        ana.press("v")
+        ana.page.wait_for_timeout(6_000)
+        ana.picture(arguments.pictures / "canvas-large.png")
+        ana.press("v")
+        expect(ana.run("() => window.desk.layout") == "map", "and it can be put away")
+        refused = ana.run("() => window.desk.canvas.refused")
+        expect(not ana.errors, f"no script error: {ana.errors}")
+        return {"open_s": round(opened, 1), "clicked": hit, "not_sent": len(refused)}
+    finally:
+        browser.close()
+        server.stop()
 
 
 def point_at(ana, x, y):
@@ -376,6 +508,11 @@ def review(arguments, browser, seen):
         expect(abs(ana.track(shifted)["boxes"][str(at)][2] - truth[2]) < 1e-4, "the move and its undo")
         ana.choose(shifted, at)
 
+        two_pages_and_two_databases(browser, arguments, server, ana, clip, (shifted, at), (int(made), seen_at))
+        said["several"] = several_at_once(ana)
+        expect(abs(ana.track(shifted)["boxes"][str(at)][2] - truth[2]) < 1e-4, "what two pages did is taken back")
+        ana.choose(shifted, at)
+
         pictures_of_the_rest(ana, pictures)
 
         # The end.
@@ -499,6 +636,7 @@ def main():
             result = review(arguments, browser, seen)
             if arguments.graded:
                 result["graded"] = graded(arguments, browser, seen)
+            result["canvas"] = canvas(arguments, playwright, executable, seen)
             left = sorted({url for url in seen if urlsplit(url).scheme not in {"data", "blob"} and urlsplit(url).hostname not in LOCAL})
             expect(not left, f"no request leaves the machine: {left}")
             result |= {"ok": True, "requests": len(seen)}

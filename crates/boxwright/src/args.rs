@@ -176,6 +176,9 @@ pub(crate) struct ReviewArgs {
     /// given several times. Without it there is one link, for you
     #[arg(long, value_name = "NAME=ROLE[,CLEARANCE]", value_parser = parse_account)]
     pub(crate) account: Vec<String>,
+    /// Leave the Rerun viewer out of the page; it shows clips in 3D, and the page works without it
+    #[arg(long)]
+    pub(crate) no_canvas: bool,
     /// How long an item stays with somebody who does nothing
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
     pub(crate) lease: Duration,
@@ -312,6 +315,10 @@ pub(crate) struct EvalArgs {
     /// The truth covers only what this camera of the dataset sees: nothing else counts
     #[arg(long, value_name = "CAMERA")]
     pub(crate) in_view: Option<String>,
+    /// Of a dataset: compare boxes where they were when their points were measured (truth drawn around the points of a sweep), or at the
+    /// stamp of the sample
+    #[arg(long, default_value = "points")]
+    pub(crate) boxes_at: EvalBoxesAt,
     /// Times of numbered frames: seq.json, or KITTI's timestamps.txt; by default the file at its usual place beside the truth
     #[arg(long, value_name = "FILE")]
     pub(crate) timestamps: Option<PathBuf>,
@@ -444,6 +451,21 @@ impl From<EvalProtocol> for boxwright_eval::judge::Protocol {
             EvalProtocol::Av2 => Self::Av2,
             EvalProtocol::Clear => Self::Clear,
             EvalProtocol::Hota => Self::Hota,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EvalBoxesAt {
+    Points,
+    Sample,
+}
+
+impl From<EvalBoxesAt> for boxwright_eval::read::dataset::BoxTime {
+    fn from(at: EvalBoxesAt) -> Self {
+        match at {
+            EvalBoxesAt::Points => Self::Points,
+            EvalBoxesAt::Sample => Self::Sample,
         }
     }
 }

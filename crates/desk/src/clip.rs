@@ -1,7 +1,8 @@
 //! A clip at the desk: its labels as they stand, and everything that was done to them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use boxwright_model::space::yaw_rad;
 use boxwright_model::{Box3, Sample, Taxonomy, Track};
@@ -25,19 +26,29 @@ pub(crate) struct DeskClip {
     /// Labels that the operations start from.
     pub(crate) boxes: Vec<Box3>,
     pub(crate) tracks: Vec<Track>,
+    /// The lot that it is in where nobody has put it into one: its day.
+    pub(crate) day: String,
+    /// The same labels by track and sample.
+    base: Labels,
     work: Mutex<Work>,
-    scene: OnceLock<Arc<Scene>>,
+    /// Held while a revision is written: one after the other. The work goes on meanwhile.
+    pub(crate) finishing: Mutex<()>,
     /// Held while the scene is read, so that it is read once.
-    opening: Mutex<()>,
+    scene: Mutex<Option<Arc<Scene>>>,
+    /// When the scene was last asked for, by a count of all questions.
+    scene_used: AtomicU64,
 }
 
 /// What changes.
 pub(crate) struct Work {
-    pub(crate) labels: Labels,
+    /// Shared with whoever plans on them: what is planned must not keep others waiting.
+    pub(crate) labels: Arc<Labels>,
     pub(crate) history: Vec<Done>,
     /// Last operation on each track.
     pub(crate) revs: BTreeMap<u32, i64>,
     pub(crate) row: ClipRow,
+    /// The newest revision, where it was not written from here: then nothing more can come of this work.
+    pub(crate) foreign: Option<i32>,
 }
 
 impl Work {
@@ -52,7 +63,7 @@ impl Work {
 
     /// Takes an operation that is stored.
     pub(crate) fn take(&mut self, done: Done) {
-        self.labels.apply(&done.changes);
+        Arc::make_mut(&mut self.labels).apply(&done.changes);
         for track in crate::labels::touched(&done.changes) {
             self.revs.insert(track, done.seq);
         }
@@ -105,11 +116,17 @@ impl DeskClip {
         let (boxes, tracks) = (reader.boxes(taxonomy)?, reader.tracks(taxonomy)?);
         let places: BTreeMap<i64, u32> = samples.iter().zip(0..).map(|(sample, index)| (sample.stamp_ns, index)).collect();
         let labels = Labels::from_shards(&tracks, &boxes, taxonomy, |stamp_ns| places.get(&stamp_ns).copied());
-        let mut work = Work { labels, history: Vec::new(), revs: BTreeMap::new(), row };
+        let base_labels = labels.clone();
+        let mut work = Work { labels: Arc::new(labels), history: Vec::new(), revs: BTreeMap::new(), row, foreign: None };
         for done in store.operations(&name)? {
             work.take(done);
         }
-        Ok(Some(Self {
+        let path = first.files.first().map_or("", |file| file.path.as_str());
+        let day = path.split('/').find_map(|part| part.strip_prefix("date=")).unwrap_or_default().to_owned();
+        let clip = Self {
+            day,
+            base: base_labels,
+            finishing: Mutex::new(()),
             name,
             grade: Grade::of_clip(&first.grade),
             entry: first.clone(),
@@ -117,9 +134,47 @@ impl DeskClip {
             boxes,
             tracks,
             work: Mutex::new(work),
-            scene: OnceLock::new(),
-            opening: Mutex::new(()),
-        }))
+            scene: Mutex::new(None),
+            scene_used: AtomicU64::new(0),
+        };
+        clip.settle(dataset, newest, taxonomy, store)?;
+        Ok(Some(clip))
+    }
+
+    /// Holds the newest revision of the clip against what was written from here. One of whose end nobody has heard is ours if it holds what
+    /// was to be written; whatever else stands there is somebody else's, and noted as such.
+    pub(crate) fn settle(
+        &self,
+        dataset: &Dataset,
+        newest: &ManifestEntry,
+        taxonomy: &Taxonomy,
+        store: &Store,
+    ) -> Result<(), DeskError> {
+        let (row, written) = {
+            let work = self.work();
+            let up_to = work.history.iter().take_while(|done| done.seq <= work.row.finishing_seq);
+            let mut labels = self.base.clone();
+            up_to.for_each(|done| labels.apply(&done.changes));
+            (work.row, labels)
+        };
+        let revision = newest.revision;
+        if revision == row.last_revision {
+            self.work().foreign = None;
+            return Ok(());
+        }
+        if row.finishing_revision == Some(revision) {
+            let reader = ClipReader::open(dataset, &self.entry.with_labels_of(newest))?;
+            if crate::revision::holds(&reader, &written, &self.samples, taxonomy)? {
+                store.end_finish(&self.name)?;
+                let mut work = self.work();
+                (work.row, work.foreign) = (store.clip(&self.name, revision)?, None);
+                return Ok(());
+            }
+            store.forget_finish(&self.name)?;
+        }
+        let mut work = self.work();
+        (work.row, work.foreign) = (store.clip(&self.name, revision)?, Some(revision));
+        Ok(())
     }
 
     pub(crate) fn work(&self) -> MutexGuard<'_, Work> {
@@ -127,10 +182,11 @@ impl DeskClip {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the sensors saw; read when somebody first asks.
-    pub(crate) fn scene(&self, open: &OpenScenes) -> Result<Arc<Scene>, DeskError> {
-        let _once = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(scene) = self.scene.get() {
+    /// What the sensors saw; read when somebody asks and it is not there. `now` counts the questions to all clips.
+    pub(crate) fn scene(&self, open: &OpenScenes, now: u64) -> Result<Arc<Scene>, DeskError> {
+        let mut slot = self.scene.lock().unwrap_or_else(PoisonError::into_inner);
+        self.scene_used.store(now, Ordering::Relaxed);
+        if let Some(scene) = &*slot {
             return Ok(scene.clone());
         }
         let scene = Arc::new(Scene::spool(open(&self.entry)?)?);
@@ -138,7 +194,21 @@ impl DeskClip {
             let message = format!("clip {:?}: expected {} moments, got {}", self.name, self.samples.len(), scene.samples());
             return Err(DeskError::Foreign(message));
         }
-        Ok(self.scene.get_or_init(|| scene).clone())
+        *slot = Some(scene.clone());
+        Ok(scene)
+    }
+
+    /// When the scene was last asked for and its bytes; none while there is none, or while it is being read.
+    pub(crate) fn spooled(&self) -> Option<(u64, u64)> {
+        let slot = self.scene.try_lock().ok()?;
+        slot.as_ref().map(|scene| (self.scene_used.load(Ordering::Relaxed), scene.bytes()))
+    }
+
+    /// Lets go of the scene. Who reads from it has it until they are done; then the file is gone.
+    pub(crate) fn unspool(&self) {
+        if let Ok(mut slot) = self.scene.try_lock() {
+            *slot = None;
+        }
     }
 
     /// The clip as the page has it.
@@ -163,7 +233,7 @@ impl DeskClip {
         json!({
             "vehicle": self.name.vehicle, "clip": self.name.clip, "grade": self.grade,
             "revision": work.row.last_revision, "seq": work.seq(), "unfinished": work.seq() > work.row.finished_seq,
-            "samples": samples, "cameras": cameras, "tracks": tracks, "revs": work.revs,
+            "samples": samples, "cameras": cameras, "tracks": tracks, "revs": work.revs, "foreign": work.foreign,
         })
     }
 }
@@ -196,6 +266,6 @@ pub(crate) fn page_track(track: &TrackDoc, scene: &Scene) -> Value {
     json!({
         "class": state.class, "score": state.score, "static": state.is_static, "verdict": state.verdict,
         "decided_by": state.decided_by, "error": state.error, "boxes": boxes,
-        "saved_s": crate::queue::saved_s(track), "worst": crate::queue::worst_sample(track),
+        "saved_s": crate::queue::saved_s(track), "worst": crate::queue::worst_sample(track), "clean": crate::queue::is_clean(track),
     })
 }

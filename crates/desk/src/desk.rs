@@ -4,6 +4,7 @@
 //! they stand, stored, and only then applied: what a person was told is on the disk.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use boxwright_model::{ClipId, Taxonomy};
@@ -11,11 +12,13 @@ use boxwright_shard::{Dataset, ManifestEntry, SealOutcome};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::canvas::{self, Canvas, Recording};
 use crate::clip::{DeskClip, Work, page_track};
 use crate::error::DeskError;
 use crate::geometry::Refusal;
-use crate::labels::{Change, Verdict, reversed, touched};
+use crate::labels::{Change, Labels, Verdict, reversed, touched};
 use crate::operation::{Around, Context, Operation, plan};
+use crate::pace;
 use crate::people::{Person, Right, is_name};
 use crate::queue;
 use crate::revision;
@@ -38,9 +41,15 @@ const REMARK_CHARS: usize = 4_000;
 /// Longest id that a page may give to what it sends.
 const ID_CHARS: usize = 64;
 /// Lines of the audit log that are answered at once.
-const AUDIT_LINES: u32 = 500;
+const AUDIT_LINES: usize = 500;
 /// A look that took longer than this was a break; its time is not counted.
 const LONGEST_LOOK_MS: i64 = 10 * 60_000;
+/// Disk that the sweeps of clips which somebody looked at may take: some ten clips of 200 sweeps with 120k points.
+pub const SPOOL_BYTES: u64 = 4 << 30;
+/// Longest name of a lot.
+const LOT_CHARS: usize = 100;
+/// How long the address of a recording can be used: it is made for a viewer that asks at once.
+const ADDRESS_MS: i64 = 60_000;
 
 /// What a desk is made of.
 pub struct DeskSetup {
@@ -54,6 +63,10 @@ pub struct DeskSetup {
     pub scenes: OpenScenes,
     /// How long an item stays with a person who does nothing.
     pub lease_ms: i64,
+    /// See [`SPOOL_BYTES`].
+    pub spool_bytes: u64,
+    /// The viewer in the page, where there is one.
+    pub canvas: Option<Arc<dyn Canvas>>,
 }
 
 /// The desk.
@@ -61,6 +74,12 @@ pub struct Desk {
     setup: DeskSetup,
     /// Clips in order; read again when new ones were sealed.
     clips: Mutex<BTreeMap<ClipName, Arc<DeskClip>>>,
+    /// See [`Store::identity`].
+    identity: String,
+    /// Counts the questions for sweeps, so that those that nobody asks for any more can go first.
+    looks: AtomicU64,
+    /// Signs addresses of recordings; another one with every start.
+    signing: String,
 }
 
 /// What a page sends to change labels.
@@ -77,6 +96,10 @@ pub struct Asked {
     /// From the item being shown to this, in milliseconds.
     #[serde(default)]
     pub spent_ms: Option<i64>,
+    /// The database that it is meant for: what a page kept must not be done to another one that listens where the first did. Scripts that
+    /// speak to one server may leave it out.
+    #[serde(default)]
+    pub database: Option<String>,
 }
 
 /// What a page sends to make a remark.
@@ -111,9 +134,23 @@ impl Desk {
     /// # Errors
     /// When the dataset or the database cannot be read.
     pub fn open(setup: DeskSetup) -> Result<Self, DeskError> {
-        let desk = Self { setup, clips: Mutex::default() };
+        let identity = setup.store.identity()?;
+        let desk = Self { setup, clips: Mutex::default(), identity, looks: AtomicU64::new(0), signing: secret::token() };
         desk.find_clips()?;
         Ok(desk)
+    }
+
+    /// Clips whose newest revision was not written from this database, with that revision: nothing that is done to them here can become a
+    /// revision.
+    #[must_use]
+    pub fn foreign(&self) -> Vec<(ClipName, i32)> {
+        self.all().iter().filter_map(|clip| Some((clip.name.clone(), clip.work().foreign?))).collect()
+    }
+
+    /// What tells the database of this desk from every other one.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Looks for clips that were sealed since.
@@ -175,11 +212,14 @@ impl Desk {
             // No account has it, and anybody could fill the audit with it.
             return Err(DeskError::SignIn("wrong name or password".to_owned()));
         }
-        if self.store().noted_since(name, "refused", now_ms - CLOSED_MS)? >= WRONG_PASSWORDS {
+        if !self.store().begin_attempt(name, now_ms, now_ms - CLOSED_MS, WRONG_PASSWORDS)? {
             return Err(DeskError::TooMany(format!("{WRONG_PASSWORDS} wrong passwords within a minute: wait a minute")));
         }
         match self.store().person_by_password(name, password)? {
-            Some(person) => self.open_session(person, now_ms),
+            Some(person) => {
+                self.store().end_attempts(name)?;
+                self.open_session(person, now_ms)
+            }
             None => {
                 self.store().note(now_ms, name, "refused", None, "wrong name or password")?;
                 Err(DeskError::SignIn("wrong name or password".to_owned()))
@@ -282,9 +322,28 @@ impl Desk {
     /// When the person may not, or the clip cannot be read.
     pub fn open_clip(&self, person: &Person, name: &ClipName, now_ms: i64) -> Result<Value, DeskError> {
         let clip = self.clip(person, name, now_ms)?;
-        let scene = clip.scene(&self.setup.scenes)?;
+        let scene = self.scene_of(&clip)?;
         self.store().note(now_ms, &person.name, "opened", Some(name), "")?;
         Ok(clip.page(&scene))
+    }
+
+    /// The scene of a clip. Where it had to be read, the scenes that were not asked for the longest make room.
+    fn scene_of(&self, clip: &DeskClip) -> Result<Arc<Scene>, DeskError> {
+        let now = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        let scene = clip.scene(&self.setup.scenes, now)?;
+        let all = self.all();
+        let mut spooled: Vec<(u64, u64, &Arc<DeskClip>)> =
+            all.iter().filter_map(|one| one.spooled().map(|(used, bytes)| (used, bytes, one))).collect();
+        spooled.sort_by_key(|(used, ..)| std::cmp::Reverse(*used));
+        let mut sum = 0u64;
+        for (index, (_, bytes, one)) in spooled.iter().enumerate() {
+            sum = sum.saturating_add(*bytes);
+            // The one that was just asked for stays, however large.
+            if index > 0 && sum > self.setup.spool_bytes {
+                one.unspool();
+            }
+        }
+        Ok(scene)
     }
 
     /// The sweeps and images of a clip.
@@ -292,7 +351,109 @@ impl Desk {
     /// # Errors
     /// When the person may not, or the clip cannot be read.
     pub fn scene(&self, person: &Person, name: &ClipName, now_ms: i64) -> Result<Arc<Scene>, DeskError> {
-        self.clip(person, name, now_ms)?.scene(&self.setup.scenes)
+        let clip = self.clip(person, name, now_ms)?;
+        self.scene_of(&clip)
+    }
+
+    // The viewer in the page.
+
+    /// The viewer, where there is one.
+    #[must_use]
+    pub fn canvas(&self) -> Option<&Arc<dyn Canvas>> {
+        self.setup.canvas.as_ref()
+    }
+
+    fn drawn(&self) -> Result<&Arc<dyn Canvas>, DeskError> {
+        self.canvas().ok_or_else(|| DeskError::NotFound("this desk has no viewer".to_owned()))
+    }
+
+    /// Gives a recording of a clip a name and signs the address where it can be had for a minute: the viewer asks without a cookie.
+    ///
+    /// # Errors
+    /// When the person may not, or there is no viewer.
+    pub fn recording_address(
+        &self,
+        person: &Person,
+        name: &ClipName,
+        now_ms: i64,
+    ) -> Result<(String, RecordingAddress), DeskError> {
+        self.drawn()?;
+        self.clip(person, name, now_ms)?;
+        self.store().note(now_ms, &person.name, "opened in 3D", Some(name), "")?;
+        let nonce: String = secret::token().chars().take(16).collect();
+        let expires_ms = now_ms + ADDRESS_MS;
+        let signature = self.signature(name, &nonce, expires_ms);
+        Ok((recording_name(name, &nonce), RecordingAddress { nonce, expires_ms, signature }))
+    }
+
+    fn signature(&self, name: &ClipName, nonce: &str, expires_ms: i64) -> String {
+        // The vehicle comes last: it alone may hold any character.
+        secret::sign(&self.signing, &format!("{expires_ms} {nonce} {} {}", name.clip, name.vehicle))
+    }
+
+    /// Begins a recording whose address was signed: who has the address was allowed to see the clip.
+    ///
+    /// # Errors
+    /// When the address is not one of ours or too old, or the clip cannot be read.
+    pub fn signed_recording(
+        &self,
+        name: &ClipName,
+        address: &RecordingAddress,
+        now_ms: i64,
+    ) -> Result<(Arc<Scene>, Box<dyn Recording>), DeskError> {
+        let expected = self.signature(name, &address.nonce, address.expires_ms);
+        if !secret::same(&expected, &address.signature) || address.expires_ms <= now_ms {
+            return Err(DeskError::Forbidden("this address is not signed, or too old".to_owned()));
+        }
+        let canvas = self.drawn()?;
+        let found = self.clips.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let clip = found.ok_or_else(|| DeskError::NotFound("the clip is gone".to_owned()))?;
+        Ok((self.scene_of(&clip)?, canvas.recording(&recording_name(name, &address.nonce))))
+    }
+
+    /// Boxes as they stand, of all samples or of some, for a recording; and which track each is of, by sample.
+    ///
+    /// # Errors
+    /// When the person may not, there is no viewer, or its encoder fails.
+    pub fn canvas_boxes(
+        &self,
+        person: &Person,
+        name: &ClipName,
+        recording: &str,
+        samples: Option<&[u32]>,
+        now_ms: i64,
+    ) -> Result<(Value, Vec<u8>), DeskError> {
+        let (canvas, clip) = (self.drawn()?, self.clip(person, name, now_ms)?);
+        let scene = self.scene_of(&clip)?;
+        let (labels, seq) = {
+            let work = clip.work();
+            (work.labels.clone(), work.seq())
+        };
+        let samples = canvas::chosen(samples, &scene);
+        let (frames, tracks) = canvas::boxed_frames(&samples, &labels, &scene, &self.setup.taxonomy, ClipId(name.clip));
+        let bytes = canvas.boxes(recording, &frames).map_err(|error| DeskError::Draw(error.to_string()))?;
+        Ok((json!({ "seq": seq, "tracks": tracks }), bytes))
+    }
+
+    /// The box that somebody looks at, for a recording.
+    ///
+    /// # Errors
+    /// As [`Self::canvas_boxes`], or when there is no such sample.
+    pub fn canvas_focus(
+        &self,
+        person: &Person,
+        name: &ClipName,
+        recording: &str,
+        track: Option<u32>,
+        sample: u32,
+        now_ms: i64,
+    ) -> Result<Vec<u8>, DeskError> {
+        let (canvas, clip) = (self.drawn()?, self.clip(person, name, now_ms)?);
+        let scene = self.scene_of(&clip)?;
+        let labels = clip.work().labels.clone();
+        let frame = canvas::focused_frame(sample, track, &labels, &scene, &self.setup.taxonomy, ClipId(name.clip));
+        let frame = frame.ok_or_else(|| DeskError::NotFound(format!("expected a sample, got {sample}")))?;
+        canvas.focus(recording, &frame).map_err(|error| DeskError::Draw(error.to_string()))
     }
 
     // The queue.
@@ -370,27 +531,42 @@ impl Desk {
     pub fn perform(&self, person: &Person, name: &ClipName, asked: &Asked, now_ms: i64) -> Result<Value, DeskError> {
         allow(person, Right::Edit)?;
         check_id(&asked.id)?;
+        if let Some(other) = asked.database.as_ref().filter(|database| **database != self.identity) {
+            return Err(DeskError::OtherDatabase { expected: self.identity.clone(), got: other.clone() });
+        }
         let clip = self.clip(person, name, now_ms)?;
-        let scene = clip.scene(&self.setup.scenes)?;
+        let scene = self.scene_of(&clip)?;
         let kind = kind_of(&asked.operation)?;
         if let Kind::New(operation) = &kind
             && operation.is_verdict()
         {
             allow(person, Right::Decide)?;
         }
+        let asking = Asking { person, name, asked, kind: &kind, scene: &scene, now_ms };
+        // To plan may take seconds (an object is followed through the clip), so it is done on a copy of the labels: nobody waits for it.
+        let labels = {
+            let work = clip.work();
+            if let Some(done) = work.history.iter().find(|done| done.id == asked.id) {
+                return Ok(outcome(&work, done, &scene));
+            }
+            self.check_base(&asking, &work)?;
+            work.labels.clone()
+        };
+        let mut planned = self.planned(&asking, &labels)?;
+        drop(labels);
         let mut work = clip.work();
         if let Some(done) = work.history.iter().find(|done| done.id == asked.id) {
             return Ok(outcome(&work, done, &scene));
         }
-        let (changes, undoes, op_name) = match &kind {
-            Kind::New(operation) => {
-                self.check_base(person, name, asked, &operation.tracks(), &work, &scene, now_ms)?;
-                let context =
-                    Context { labels: &work.labels, around: &*scene, taxonomy: &self.setup.taxonomy, person: &person.name };
-                (plan(&context, operation)?, None, operation.name())
-            }
-            Kind::Undo => take_back(work.undo_of(&person.name), "undo")?,
-            Kind::Redo => take_back(work.redo_of(&person.name), "redo")?,
+        self.check_base(&asking, &work)?;
+        if planned.as_ref().is_some_and(|changes| !work.labels.fits(changes)) {
+            // The number of a new track was given to another one meanwhile: planned again, this time with the others waiting.
+            planned = self.planned(&asking, &work.labels)?;
+        }
+        let (changes, undoes, op_name) = match (&kind, planned) {
+            (Kind::New(operation), Some(changes)) => (changes, None, operation.name()),
+            (Kind::Redo, _) => take_back(work.redo_of(&person.name), "redo")?,
+            _ => take_back(work.undo_of(&person.name), "undo")?,
         };
         let changes = as_stored(&changes)?;
         if !work.labels.fits(&changes) {
@@ -408,12 +584,8 @@ impl Desk {
             undoes,
             spent_ms: asked.spent_ms.filter(|spent| (0..LONGEST_LOOK_MS).contains(spent)),
         };
-        let verdict = match &kind {
-            Kind::New(operation) if operation.is_verdict() || matches!(**operation, Operation::Delete { .. }) => {
-                Some(verdict(name, &done))
-            }
-            _ => None,
-        };
+        let is_verdict = matches!(&kind, Kind::New(operation) if operation.is_verdict());
+        let verdict = (is_verdict || decides(&done.changes)).then(|| verdict(name, &done, &work));
         self.store().add_operation(name, &done, verdict.as_ref())?;
         let seq = done.seq;
         work.take(done);
@@ -423,24 +595,27 @@ impl Desk {
         Ok(outcome(&work, done, &scene))
     }
 
-    /// Refuses what is based on labels that somebody has changed since, or holds.
-    #[expect(clippy::too_many_arguments, reason = "the two sides of a conflict are all of these")]
-    fn check_base(
-        &self,
-        person: &Person,
-        name: &ClipName,
-        asked: &Asked,
-        tracks: &[u32],
-        work: &Work,
-        scene: &Scene,
-        now_ms: i64,
-    ) -> Result<(), DeskError> {
-        for track in tracks {
+    /// The changes that an operation comes to on these labels; nothing for what takes back.
+    fn planned(&self, asking: &Asking<'_>, labels: &Labels) -> Result<Option<Vec<Change>>, DeskError> {
+        let Kind::New(operation) = asking.kind else { return Ok(None) };
+        let context = Context { labels, around: asking.scene, taxonomy: &self.setup.taxonomy, person: &asking.person.name };
+        Ok(Some(plan(&context, operation)?))
+    }
+
+    /// Refuses what is based on labels that somebody has changed since, or holds, or that can never become a revision.
+    fn check_base(&self, asking: &Asking<'_>, work: &Work) -> Result<(), DeskError> {
+        let Asking { person, name, asked, scene, .. } = asking;
+        if let Some(newest) = work.foreign {
+            return Err(foreign(work, newest));
+        }
+        let Kind::New(operation) = asking.kind else { return Ok(()) };
+        let tracks = operation.tracks();
+        for track in &tracks {
             if asked.base.get(track).copied().unwrap_or(0) != work.rev(*track) {
-                return Err(conflict(asked, tracks, work, scene, None));
+                return Err(conflict(asked, &tracks, work, scene, None));
             }
-            if let Some(holder) = self.store().lease_of_another(name, *track, &person.name, now_ms)? {
-                return Err(conflict(asked, tracks, work, scene, Some(&holder)));
+            if let Some(holder) = self.store().lease_of_another(name, *track, &person.name, asking.now_ms)? {
+                return Err(conflict(asked, &tracks, work, scene, Some(&holder)));
             }
         }
         Ok(())
@@ -467,35 +642,41 @@ impl Desk {
     pub fn finish(&self, person: &Person, name: &ClipName, anyway: bool, now_ms: i64) -> Result<Value, DeskError> {
         allow(person, Right::Decide)?;
         let clip = self.clip(person, name, now_ms)?;
-        let scene = clip.scene(&self.setup.scenes)?;
-        let mut work = clip.work();
-        let count = |verdict: Verdict| work.labels.tracks().values().filter(|track| track.state.verdict == verdict).count();
+        let scene = self.scene_of(&clip)?;
+        let _one = clip.finishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = self.newest_entry(&clip)?;
+        clip.settle(&self.setup.dataset, &newest, &self.setup.taxonomy, self.store())?;
+        // The labels are written as they stand now; who works on while they are written has something for the next revision.
+        let (labels, seq, row) = {
+            let work = clip.work();
+            if let Some(newest) = work.foreign {
+                return Err(foreign(&work, newest));
+            }
+            (work.labels.clone(), work.seq(), work.row)
+        };
+        let count = |verdict: Verdict| labels.tracks().values().filter(|track| track.state.verdict == verdict).count();
         let (open, returned) = (count(Verdict::Open), count(Verdict::Returned));
         if !anyway && open + returned > 0 {
             let message = format!("expected a decision about every track, got {open} open and {returned} returned");
             return Err(refusal(message));
         }
-        let newest = self.newest_revision(name)?;
-        let row = work.row;
-        if newest != row.last_revision && Some(newest) != row.finishing_revision {
-            return Err(refusal(format!(
-                "expected revision {} to be the newest of this clip, got {newest}, which was not written from here\n\
-                 hint: start the review with a new --db, which begins from that revision",
-                row.last_revision
-            )));
-        }
-        if work.seq() == row.finished_seq && row.last_revision > row.base_revision {
+        if seq == row.finished_seq && row.last_revision > row.base_revision {
             return Ok(json!({ "revision": row.last_revision, "written": false }));
         }
-        // A revision that is there although nobody has heard of its end holds what was known then; this one holds more.
-        let next = newest + 1;
-        self.store().begin_finish(name, next)?;
+        let next = newest.revision + 1;
+        let body = json!({
+            "kind": "finish", "vehicle": name.vehicle, "clip": name.clip, "revision": next, "person": person.name, "at_ms": now_ms,
+            "tracks": labels.tracks().len(), "open": open, "returned": returned,
+        });
+        let id = format!("{}/{}/r{next}", name.vehicle, name.clip);
+        let outgoing = Outgoing { id, vehicle: name.vehicle.clone(), at_ms: now_ms, body: body.to_string() };
+        self.store().begin_finish(name, next, seq, &outgoing)?;
         let source = revision::Source {
             entry: &clip.entry,
             samples: &clip.samples,
             boxes: &clip.boxes,
             tracks: &clip.tracks,
-            labels: &work.labels,
+            labels: &labels,
         };
         let sealed = match revision::write(&self.setup.dataset, &source, &*scene, &self.setup.taxonomy, next)? {
             SealOutcome::Sealed(entry) => entry,
@@ -503,24 +684,18 @@ impl Desk {
                 return Err(refusal(format!("expected to write revision {next}, got it from somebody else at the same time")));
             }
         };
-        let seq = work.seq();
-        let body = json!({
-            "kind": "finish", "vehicle": name.vehicle, "clip": name.clip, "revision": next, "person": person.name, "at_ms": now_ms,
-            "tracks": work.labels.tracks().len(), "open": open, "returned": returned,
-        });
-        let id = format!("{}/{}/r{next}", name.vehicle, name.clip);
-        let outgoing = Outgoing { id, vehicle: name.vehicle.clone(), at_ms: now_ms, body: body.to_string() };
-        self.store().end_finish(name, next, seq, &outgoing)?;
+        self.store().end_finish(name)?;
         self.store().note(now_ms, &person.name, "finished", Some(name), &format!("revision {next}"))?;
-        work.row = self.store().clip(name, next)?;
+        clip.work().row = self.store().clip(name, next)?;
         let files: Vec<&str> = sealed.files.iter().map(|file| file.path.as_str()).collect();
         Ok(json!({ "revision": next, "written": true, "files": files }))
     }
 
-    fn newest_revision(&self, name: &ClipName) -> Result<i32, DeskError> {
+    fn newest_entry(&self, clip: &DeskClip) -> Result<ManifestEntry, DeskError> {
         let entries = self.setup.dataset.entries()?;
-        let of_clip = entries.iter().filter(|entry| *entry.vehicle == *name.vehicle && entry.clip == ClipId(name.clip));
-        Ok(of_clip.map(|entry| entry.revision).max().unwrap_or(0))
+        let of_clip =
+            entries.into_iter().filter(|entry| *entry.vehicle == *clip.name.vehicle && entry.clip == ClipId(clip.name.clip));
+        Ok(of_clip.max_by_key(|entry| entry.revision).unwrap_or_else(|| clip.entry.clone()))
     }
 
     // Remarks, statistics, audit.
@@ -574,31 +749,59 @@ impl Desk {
         Ok(json!({ "remarks": self.store().remarks(name)? }))
     }
 
-    /// Seconds by person, action and class, and how long what is left will take at the mean of all looks.
+    /// Seconds by lot, person, action and class, and how long what is left will take; of the clips that the person is cleared for.
     ///
     /// # Errors
     /// When the person may not, or the database fails.
     pub fn statistics(&self, person: &Person) -> Result<Value, DeskError> {
         allow(person, Right::Oversee)?;
-        let spent = self.store().spent()?;
-        let left: usize = self
-            .all()
-            .iter()
-            .map(|clip| clip.work().labels.tracks().values().filter(|track| track.state.verdict != Verdict::Accepted).count())
-            .sum();
-        let decided: i64 = spent.iter().filter(|row| row.action == "accept" || row.action == "delete").map(|row| row.count).sum();
-        let seconds: f64 = spent.iter().map(|row| row.mean_s * row.count as f64).sum();
-        let forecast_s = (decided > 0).then(|| seconds / decided as f64 * left as f64);
-        Ok(json!({ "spent": spent, "left": left, "decided": decided, "forecast_s": forecast_s }))
+        let lots = self.store().lots()?;
+        let mut paces = pace::Paces::default();
+        for clip in self.all().iter().filter(|clip| clip.grade <= person.clearance) {
+            let work = clip.work();
+            let left = work.labels.tracks().values().filter(|track| track.state.verdict != Verdict::Accepted).count();
+            paces.add(lots.get(&clip.name).unwrap_or(&clip.day), work.labels.tracks().len(), left, &work.history);
+        }
+        Ok(paces.told())
     }
 
-    /// Who saw and did what, newest first.
+    /// Puts clips into a lot.
+    ///
+    /// # Errors
+    /// When the person may not, the name is none, or the database fails.
+    pub fn put_lot(&self, person: &Person, lot: &str, clips: &[ClipName], now_ms: i64) -> Result<Value, DeskError> {
+        allow(person, Right::Oversee)?;
+        let length = lot.chars().count();
+        if length == 0 || length > LOT_CHARS || lot.chars().any(char::is_control) {
+            return Err(DeskError::Request(format!("expected the name of a lot of 1 to {LOT_CHARS} characters, got {length}")));
+        }
+        for name in clips {
+            self.clip(person, name, now_ms)?;
+        }
+        self.store().put_lot(lot, clips)?;
+        for name in clips {
+            self.store().note(now_ms, &person.name, "lot", Some(name), lot)?;
+        }
+        self.statistics(person)
+    }
+
+    /// Who saw and did what, newest first; of clips only those that the person is cleared for.
     ///
     /// # Errors
     /// When the person may not, or the database fails.
     pub fn audit(&self, person: &Person) -> Result<Vec<Audited>, DeskError> {
         allow(person, Right::Oversee)?;
-        self.store().audit(AUDIT_LINES)
+        let grades: BTreeMap<ClipName, crate::people::Grade> =
+            self.all().iter().map(|clip| (clip.name.clone(), clip.grade)).collect();
+        let is_cleared = |line: &Audited| match (&line.vehicle, line.clip) {
+            (Some(vehicle), Some(clip)) => {
+                // Of a clip that is gone nobody knows the grade any more: it counts as the strictest.
+                let grade = grades.get(&ClipName { vehicle: vehicle.clone(), clip }).copied();
+                grade.unwrap_or(crate::people::Grade::Core) <= person.clearance
+            }
+            _ => true,
+        };
+        self.store().audit(AUDIT_LINES, is_cleared)
     }
 
     /// Verdicts that wait to be published, oldest first.
@@ -637,6 +840,39 @@ fn allow(person: &Person, right: Right) -> Result<(), DeskError> {
         Right::Administer => "an administrator",
     };
     Err(DeskError::Forbidden(format!("expected {needed}, got the role {}", person.role)))
+}
+
+/// What is asked, by whom and of what.
+struct Asking<'a> {
+    person: &'a Person,
+    name: &'a ClipName,
+    asked: &'a Asked,
+    kind: &'a Kind,
+    scene: &'a Scene,
+    now_ms: i64,
+}
+
+/// Where a recording can be had, for how long, and that we said so.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RecordingAddress {
+    /// Tells it from other recordings of the same clip.
+    pub nonce: String,
+    /// Until when.
+    pub expires_ms: i64,
+    /// See [`Desk::signed_recording`].
+    pub signature: String,
+}
+
+fn recording_name(name: &ClipName, nonce: &str) -> String {
+    format!("{}/{} {nonce}", name.vehicle, name.clip)
+}
+
+fn foreign(work: &Work, newest: i32) -> DeskError {
+    refusal(format!(
+        "expected revision {} to be the newest of this clip, got {newest}, which was not written from here\n\
+         hint: start the review with a new --db, which begins from that revision",
+        work.row.last_revision
+    ))
 }
 
 fn refusal(message: String) -> DeskError {
@@ -709,7 +945,19 @@ fn standing(tracks: impl IntoIterator<Item = u32>, work: &Work, scene: &Scene) -
 
 fn outcome(work: &Work, done: &Done, scene: &Scene) -> Value {
     let (tracks, revs) = standing(touched(&done.changes), work, scene);
-    json!({ "seq": done.seq, "id": done.id, "name": done.name, "tracks": tracks, "revs": revs })
+    let samples: std::collections::BTreeSet<u32> = done
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Box { sample, .. } => Some(*sample),
+            Change::Track { .. } => None,
+        })
+        .collect();
+    // A class or a verdict shows in every box of its track.
+    let shows = done.changes.iter().filter(|change| matches!(change, Change::Track { .. })).map(Change::track);
+    let of_tracks = shows.filter_map(|track| work.labels.track(track)).flat_map(|track| track.boxes.keys().copied());
+    let samples: std::collections::BTreeSet<u32> = samples.into_iter().chain(of_tracks).collect();
+    json!({ "seq": done.seq, "id": done.id, "name": done.name, "tracks": tracks, "revs": revs, "samples": samples })
 }
 
 fn conflict(asked: &Asked, tracks: &[u32], work: &Work, scene: &Scene, held_by: Option<&str>) -> DeskError {
@@ -723,11 +971,32 @@ fn conflict(asked: &Asked, tracks: &[u32], work: &Work, scene: &Scene, held_by: 
     })))
 }
 
-/// A decision as others hear of it.
-fn verdict(name: &ClipName, done: &Done) -> Outgoing {
+/// Whether changes alter what is decided about a track, or whether it is there at all: others hear of that, whatever the operation is
+/// called. An undo of a verdict is one of these, and so is an edit of a track that was accepted.
+fn decides(changes: &[Change]) -> bool {
+    changes.iter().any(|change| match change {
+        Change::Track { before, after, .. } => {
+            before.as_ref().map(|state| state.verdict) != after.as_ref().map(|state| state.verdict)
+        }
+        Change::Box { .. } => false,
+    })
+}
+
+/// A decision as others hear of it: what was done, what it takes back, and how the tracks stand since.
+fn verdict(name: &ClipName, done: &Done, before: &Work) -> Outgoing {
+    let standing: BTreeMap<u32, Option<Verdict>> = done
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Track { track, after, .. } => Some((*track, after.as_ref().map(|state| state.verdict))),
+            Change::Box { .. } => None,
+        })
+        .collect();
+    let undoes = done.undoes.and_then(|seq| before.history.iter().find(|other| other.seq == seq)).map(|other| &other.id);
     let body = json!({
-        "kind": done.name, "vehicle": name.vehicle, "clip": name.clip, "tracks": touched(&done.changes), "class": done.class,
-        "error": done.request.get("error"), "person": done.person, "at_ms": done.at_ms, "seq": done.seq, "spent_ms": done.spent_ms,
+        "kind": done.name, "id": done.id, "vehicle": name.vehicle, "clip": name.clip, "tracks": touched(&done.changes),
+        "standing": standing, "undoes": undoes, "class": done.class, "error": done.request.get("error"), "person": done.person,
+        "at_ms": done.at_ms, "seq": done.seq, "spent_ms": done.spent_ms,
     });
     Outgoing { id: done.id.clone(), vehicle: name.vehicle.clone(), at_ms: done.at_ms, body: body.to_string() }
 }

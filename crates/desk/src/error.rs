@@ -66,6 +66,20 @@ pub enum DeskError {
         /// Of the person.
         clearance: Grade,
     },
+    /// What a page kept for one database came to another.
+    #[error("this was meant for another review database: expected {expected}, got {got}")]
+    OtherDatabase {
+        /// The one that is here.
+        expected: String,
+        /// The one that was meant.
+        got: String,
+    },
+    /// The viewer's encoder failed.
+    #[error("cannot draw for the viewer: {0}")]
+    Draw(String),
+    /// A thread broke off.
+    #[error("the request broke off")]
+    Broken,
     /// Too many tries.
     #[error("{0}")]
     TooMany(String),

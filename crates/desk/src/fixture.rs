@@ -10,6 +10,7 @@ use boxwright_model::{
 use boxwright_shard::{ClipCounts, ClipKey, ClipWriter, Dataset, ManifestEntry, SealInfo, WriterConfig};
 use nalgebra::{Translation3, UnitQuaternion, Vector3};
 
+use crate::canvas::{Canvas, CanvasFile, DrawError, Recording};
 use crate::desk::{Desk, DeskSetup};
 use crate::labels::{BoxState, Change, Labels, TrackState, Verdict};
 use crate::operation::{Around, Surroundings};
@@ -195,6 +196,19 @@ pub(crate) fn dataset(root: &Path, grade: &str) -> Dataset {
     dataset
 }
 
+/// Adds a clip of another vehicle: as many samples, and no labels.
+pub(crate) fn second_clip(dataset: &Dataset) {
+    let key = ClipKey { vehicle: "car 8".into(), clip: ClipId(name().clip), grid: grid(), revision: 0 };
+    let mut writer = ClipWriter::create(dataset, key, &WriterConfig::default()).unwrap();
+    for sample in 0..SAMPLES {
+        let stamp_ns = Street.stamp_ns(sample);
+        let sample_id = format!("car 8:{stamp_ns}").into();
+        writer.sample(&Sample { sample_id, stamp_ns, members: vec![], missing: vec![], reason: SampleReason::Matched }).unwrap();
+    }
+    let counts = ClipCounts { samples: u64::from(SAMPLES), ..ClipCounts::default() };
+    writer.seal(SealInfo { config_sha256: "00".to_owned(), counts, ..SealInfo::default() }).unwrap();
+}
+
 /// Opens the street's sweeps, whatever entry is asked for.
 pub(crate) fn scenes() -> OpenScenes {
     Arc::new(|_: &ManifestEntry| {
@@ -221,7 +235,48 @@ pub(crate) fn desk(root: &Path, grade: &str) -> Desk {
     let folder = root.join("dataset");
     let dataset = if folder.exists() { Dataset::open(&folder).unwrap() } else { dataset(&folder, grade) };
     let store = Store::open(&root.join("review.sqlite")).unwrap();
-    Desk::open(DeskSetup { dataset, taxonomy: taxonomy(), store, scenes: scenes(), lease_ms: 60_000 }).unwrap()
+    Desk::open(setup(dataset, store)).unwrap()
+}
+
+/// What a desk of the street is made of.
+pub(crate) fn setup(dataset: Dataset, store: Store) -> DeskSetup {
+    let (taxonomy, scenes) = (taxonomy(), scenes());
+    DeskSetup { dataset, taxonomy, store, scenes, lease_ms: 60_000, spool_bytes: crate::SPOOL_BYTES, canvas: Some(Arc::new(Words)) }
+}
+
+/// A viewer's encoder that writes what it was given in words.
+struct Words;
+
+impl Canvas for Words {
+    fn files(&self) -> Vec<CanvasFile> {
+        let content = bytes::Bytes::from_static(b"viewer");
+        vec![CanvasFile { path: "/re_viewer.js", kind: "text/javascript", content, version: "1".to_owned() }]
+    }
+
+    fn recording(&self, name: &str) -> Box<dyn Recording> {
+        Box::new(WordsRecording(name.to_owned()))
+    }
+
+    fn boxes(&self, name: &str, frames: &[SceneFrame]) -> Result<Vec<u8>, DrawError> {
+        let count = |frame: &SceneFrame| format!("{}:{}", frame.index, frame.boxes.len());
+        Ok(format!("{name} {}", frames.iter().map(count).collect::<Vec<_>>().join(" ")).into_bytes())
+    }
+
+    fn focus(&self, name: &str, frame: &SceneFrame) -> Result<Vec<u8>, DrawError> {
+        Ok(format!("{name} {:?}", frame.boxes.first().map(|one| one.track_id.number)).into_bytes())
+    }
+}
+
+struct WordsRecording(String);
+
+impl Recording for WordsRecording {
+    fn frame(&mut self, frame: &SceneFrame) -> Result<Vec<u8>, DrawError> {
+        Ok(format!("{} {} {};", self.0, frame.index, frame.points.len()).into_bytes())
+    }
+
+    fn finish(&mut self) -> Result<Vec<u8>, DrawError> {
+        Ok(b"end".to_vec())
+    }
 }
 
 pub(crate) fn person(name: &str, role: Role) -> Person {

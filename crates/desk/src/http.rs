@@ -15,7 +15,10 @@
 //! | `POST …/hold/T`, `DELETE` | keep a track, give it back |
 //! | `POST …/finish` `{anyway}` | write the next revision |
 //! | `GET`, `POST …/remarks`, `POST …/remarks/ID` | remarks; settle one |
-//! | `GET /api/statistics`, `/api/audit`, `GET`, `POST /api/people` | for leads and administrators |
+//! | `POST …/canvas` | the name of a recording for the viewer, and its address: good for a minute, signed, needs no cookie |
+//! | `POST …/canvas/boxes` `{recording, samples}`, `…/canvas/focus` `{recording, track, sample}` | what changes in a recording |
+//! | `GET /api/statistics`, `/api/audit`, `POST /api/lots`, `GET`, `POST /api/people` | for leads and administrators |
+//! | `/re_viewer.js`, `/re_viewer_bg.wasm` | the viewer, where there is one |
 //!
 //! Everything below `/api` needs the session's cookie, which scripts cannot read and other sites cannot send. What changes something
 //! needs a header that a foreign page cannot set. The page may talk to this server only (`Content-Security-Policy`).
@@ -23,28 +26,32 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::desk::{Asked, Desk, NewRemark};
+use crate::canvas::{CanvasFile, Recording};
+use crate::desk::{Asked, Desk, NewRemark, RecordingAddress};
 use crate::error::DeskError;
+use crate::operation::Surroundings;
 use crate::people::Person;
+use crate::scene::Scene;
 use crate::store::ClipName;
 
 /// The files of the page: path, kind, content.
-const ASSETS: [(&str, &str, &str); 9] = [
+const ASSETS: [(&str, &str, &str); 10] = [
     ("/", "text/html; charset=utf-8", include_str!("../web/index.html")),
     ("/style.css", "text/css", include_str!("../web/style.css")),
     ("/desk.js", "text/javascript", include_str!("../web/desk.js")),
@@ -53,14 +60,29 @@ const ASSETS: [(&str, &str, &str); 9] = [
     ("/keys.js", "text/javascript", include_str!("../web/keys.js")),
     ("/geometry.js", "text/javascript", include_str!("../web/geometry.js")),
     ("/views.js", "text/javascript", include_str!("../web/views.js")),
+    ("/canvas.js", "text/javascript", include_str!("../web/canvas.js")),
     ("/theme.js", "text/javascript", include_str!("../web/theme.js")),
 ];
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What the viewer needs beyond it: to compile its module, and to look at images that it has unpacked. It still has nobody else to talk to.
+const POLICY_WITH_VIEWER: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
+                                  img-src 'self' blob: data:; font-src 'self' data:; connect-src 'self' data: blob:; \
+                                  worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// What changes something must bear this header: a page of another origin cannot set it without asking first, and is refused then.
 const OURS: HeaderName = HeaderName::from_static("x-boxwright");
 /// Sweeps and images that are in memory at one time while they are sent: some 2 MB each.
 const SWEEPS_IN_FLIGHT: usize = 8;
+/// Recordings that are encoded at one time: each takes a thread, and a core while its reader is fast.
+const RECORDINGS_IN_FLIGHT: usize = 2;
+/// Frames of a recording that wait to be sent, some 2 MB each.
+const FRAMES_AHEAD: usize = 2;
+/// A viewer that takes nothing for so long is gone or frozen, and others may have its place.
+const VIEWER_STALLS: Duration = Duration::from_secs(60);
+/// Passwords that are hashed at one time: a hash is a third of a second of a core, and cores are there for those who are in.
+const SIGN_INS_AT_ONCE: usize = 1;
+/// How long somebody waits for their turn to sign in.
+const SIGN_IN_TURN: Duration = Duration::from_secs(10);
 
 /// A running desk; it stops when it is shut down or dropped.
 #[derive(Debug)]
@@ -114,7 +136,13 @@ struct Site {
     /// Cookies know no ports: two desks on one machine must not take each other's.
     cookie: String,
     /// See [`SWEEPS_IN_FLIGHT`].
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
+    /// See [`RECORDINGS_IN_FLIGHT`].
+    recordings: Arc<Semaphore>,
+    /// See [`SIGN_INS_AT_ONCE`].
+    sign_ins: Semaphore,
+    /// The viewer's files.
+    viewer: Vec<CanvasFile>,
 }
 
 /// Serves a desk at `bind`; port 0 takes a free one. Returns when the page can be opened.
@@ -130,7 +158,15 @@ pub fn serve(desk: Arc<Desk>, bind: SocketAddr) -> Result<DeskServer, DeskError>
         tracing::warn!("the review listens on {address} without TLS: put a proxy that has it in front");
     }
     let cookie = format!("boxwright_desk_{}", address.port());
-    let site = Site { desk, bind: address, cookie, in_flight: Semaphore::new(SWEEPS_IN_FLIGHT) };
+    let site = Site {
+        viewer: desk.canvas().map(|canvas| canvas.files()).unwrap_or_default(),
+        desk,
+        bind: address,
+        cookie,
+        in_flight: Arc::new(Semaphore::new(SWEEPS_IN_FLIGHT)),
+        recordings: Arc::new(Semaphore::new(RECORDINGS_IN_FLIGHT)),
+        sign_ins: Semaphore::new(SIGN_INS_AT_ONCE),
+    };
     let router = router(Arc::new(site));
     let failed = DeskError::file("cannot start the review server");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -168,25 +204,33 @@ fn router(site: Arc<Site>) -> Router {
         let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")];
         router = router.route(path, get(move || async move { (headers, content) }));
     }
+    for file in site.viewer.clone() {
+        router = router.route(file.path, get(move |headers: HeaderMap| async move { viewer_file(&headers, file) }));
+    }
     router
         .route("/favicon.ico", get(StatusCode::NO_CONTENT))
-        .route("/api/session", axum::routing::post(sign_in).delete(sign_out))
+        .route("/api/session", post(sign_in).delete(sign_out))
         .route("/api/me", get(me))
         .route("/api/clips", get(clips))
-        .route("/api/next", axum::routing::post(next_item))
+        .route("/api/next", post(next_item))
         .route("/api/people", get(people).post(put_person))
         .route("/api/statistics", get(statistics))
+        .route("/api/lots", post(put_lot))
         .route("/api/audit", get(audit))
         .route("/api/clips/{vehicle}/{clip}", get(open_clip))
         .route("/api/clips/{vehicle}/{clip}/points/{sample}", get(points))
         .route("/api/clips/{vehicle}/{clip}/images/{sample}/{sensor}", get(image))
-        .route("/api/clips/{vehicle}/{clip}/operations", axum::routing::post(operation))
+        .route("/api/clips/{vehicle}/{clip}/operations", post(operation))
         .route("/api/clips/{vehicle}/{clip}/history", get(history))
         .route("/api/clips/{vehicle}/{clip}/history/{track}", get(track_history))
-        .route("/api/clips/{vehicle}/{clip}/hold/{track}", axum::routing::post(hold).delete(release))
-        .route("/api/clips/{vehicle}/{clip}/finish", axum::routing::post(finish))
+        .route("/api/clips/{vehicle}/{clip}/hold/{track}", post(hold).delete(release))
+        .route("/api/clips/{vehicle}/{clip}/finish", post(finish))
         .route("/api/clips/{vehicle}/{clip}/remarks", get(remarks).post(add_remark))
-        .route("/api/clips/{vehicle}/{clip}/remarks/{id}", axum::routing::post(resolve_remark))
+        .route("/api/clips/{vehicle}/{clip}/remarks/{id}", post(resolve_remark))
+        .route("/api/clips/{vehicle}/{clip}/canvas", post(canvas))
+        .route("/api/clips/{vehicle}/{clip}/canvas/boxes", post(canvas_boxes))
+        .route("/api/clips/{vehicle}/{clip}/canvas/focus", post(canvas_focus))
+        .route("/canvas/{vehicle}/{clip}/{nonce}/{expires_ms}/{signature}/clip.rrd", get(recording))
         .layer(middleware::from_fn_with_state(site.clone(), guard))
         .with_state(site)
 }
@@ -203,7 +247,8 @@ async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    let policy = if site.viewer.is_empty() { POLICY } else { POLICY_WITH_VIEWER };
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
@@ -226,6 +271,7 @@ impl IntoResponse for DeskError {
             Self::Operation(crate::operation::Around::Refused(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::SignIn(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::Clearance { .. } => StatusCode::FORBIDDEN,
+            Self::OtherDatabase { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Request(_) => StatusCode::BAD_REQUEST,
@@ -244,15 +290,49 @@ fn json_body(value: &Value) -> Response {
 
 type Answer = Result<Response, DeskError>;
 
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, DeskError> {
-    serde_json::from_slice(body).map_err(|error| DeskError::Request(format!("expected a request: {error}")))
+/// Runs what may wait for disk and database on a thread for that.
+async fn waiting<T: Send + 'static>(work: impl FnOnce() -> Result<T, DeskError> + Send + 'static) -> Result<T, DeskError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(DeskError::Broken))
 }
 
-/// Runs a request on a thread that may wait for disk and database.
-async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Response {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(answer) => answer.unwrap_or_else(IntoResponse::into_response),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+/// Somebody who is signed in, at the desk. A handler that takes one is for those alone, and before its body is looked at.
+struct Caller {
+    site: Arc<Site>,
+    person: Person,
+}
+
+impl FromRequestParts<Arc<Site>> for Caller {
+    type Rejection = DeskError;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, DeskError> {
+        let (asked, token) = (site.clone(), site.token(&parts.headers));
+        let person = waiting(move || asked.desk.person(&token, now_ms())).await?;
+        Ok(Self { site: site.clone(), person })
+    }
+}
+
+impl Caller {
+    /// Answers with bytes, or whatever `work` makes.
+    async fn answer(self, work: impl FnOnce(&Desk, &Person, i64) -> Answer + Send + 'static) -> Answer {
+        waiting(move || work(&self.site.desk, &self.person, now_ms())).await
+    }
+
+    /// Answers with JSON.
+    async fn json(self, work: impl FnOnce(&Desk, &Person, i64) -> Result<Value, DeskError> + Send + 'static) -> Answer {
+        self.answer(|desk, person, now| Ok(json_body(&work(desk, person, now)?))).await
+    }
+}
+
+/// What was sent, as JSON, whatever its kind is said to be.
+struct Sent<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<T> {
+    type Rejection = DeskError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, DeskError> {
+        let expected = |error: String| DeskError::Request(format!("expected a request: {error}"));
+        let body = Bytes::from_request(request, state).await.map_err(|error| expected(error.to_string()))?;
+        serde_json::from_slice(&body).map(Self).map_err(|error| expected(error.to_string()))
     }
 }
 
@@ -262,27 +342,6 @@ impl Site {
         let mut pairs = cookies.filter_map(|cookie| cookie.trim().split_once('='));
         pairs.find(|(name, _)| *name == self.cookie).map(|(_, token)| token.to_owned()).unwrap_or_default()
     }
-
-    fn person(&self, headers: &HeaderMap) -> Result<Person, DeskError> {
-        self.desk.person(&self.token(headers), now_ms())
-    }
-}
-
-/// Runs a request of somebody who is signed in.
-async fn signed_in(
-    site: Arc<Site>,
-    headers: HeaderMap,
-    work: impl FnOnce(&Desk, &Person, i64) -> Result<Value, DeskError> + Send + 'static,
-) -> Response {
-    blocking(move || {
-        let person = site.person(&headers)?;
-        Ok(json_body(&work(&site.desk, &person, now_ms())?))
-    })
-    .await
-}
-
-fn named(vehicle: String, clip: i64) -> ClipName {
-    ClipName { vehicle, clip }
 }
 
 #[derive(Deserialize)]
@@ -296,40 +355,48 @@ struct SignIn {
     password: String,
 }
 
-async fn sign_in(State(site): State<Arc<Site>>, body: Bytes) -> Response {
-    blocking(move || {
-        let asked: SignIn = parse(&body)?;
-        let (token, person) = match &asked.key {
-            Some(key) => site.desk.sign_in_by_key(key, now_ms())?,
-            None => site.desk.sign_in(&asked.name, &asked.password, now_ms())?,
-        };
-        let cookie = format!("{}={token}; Path=/; HttpOnly; SameSite=Strict", site.cookie);
-        let mut response = json_body(&json!({ "person": person }));
-        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
+async fn sign_in(State(site): State<Arc<Site>>, Sent(asked): Sent<SignIn>) -> Answer {
+    let turn = match &asked.key {
+        Some(_) => None,
+        None => {
+            let turn = tokio::time::timeout(SIGN_IN_TURN, site.sign_ins.acquire()).await;
+            let busy = || DeskError::TooMany("many people sign in at this moment: try again".to_owned());
+            Some(turn.map_err(|_| busy())?.map_err(|_| busy())?)
         }
-        Ok(response)
+    };
+    let (desk, cookie) = (site.desk.clone(), site.cookie.clone());
+    let signed = waiting(move || match &asked.key {
+        Some(key) => desk.sign_in_by_key(key, now_ms()),
+        None => desk.sign_in(&asked.name, &asked.password, now_ms()),
+    })
+    .await;
+    drop(turn);
+    let (token, person) = signed?;
+    let mut response = json_body(&json!({ "person": person }));
+    if let Ok(cookie) = HeaderValue::from_str(&format!("{cookie}={token}; Path=/; HttpOnly; SameSite=Strict")) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+async fn sign_out(State(site): State<Arc<Site>>, headers: HeaderMap) -> Answer {
+    let token = site.token(&headers);
+    waiting(move || site.desk.sign_out(&token)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn me(by: Caller) -> Answer {
+    by.json(|desk, person, _| {
+        Ok(json!({
+            "person": person, "classes": desk.classes(), "lease_ms": desk.lease_ms(), "database": desk.identity(),
+            "canvas": desk.canvas().is_some(),
+        }))
     })
     .await
 }
 
-async fn sign_out(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    blocking(move || {
-        site.desk.sign_out(&site.token(&headers))?;
-        Ok(StatusCode::NO_CONTENT.into_response())
-    })
-    .await
-}
-
-async fn me(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    signed_in(site, headers, |desk, person, _| {
-        Ok(json!({ "person": person, "classes": desk.classes(), "lease_ms": desk.lease_ms() }))
-    })
-    .await
-}
-
-async fn clips(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    signed_in(site, headers, |desk, person, _| desk.clips(person)).await
+async fn clips(by: Caller) -> Answer {
+    by.json(|desk, person, _| desk.clips(person)).await
 }
 
 #[derive(Deserialize)]
@@ -340,19 +407,18 @@ struct Wanted {
     after: Vec<(String, i64, u32)>,
 }
 
-async fn next_item(State(site): State<Arc<Site>>, headers: HeaderMap, body: Bytes) -> Response {
-    signed_in(site, headers, move |desk, person, now| {
-        let wanted: Wanted = parse(&body)?;
-        let only = wanted.only.map(|(vehicle, clip)| named(vehicle, clip));
+async fn next_item(by: Caller, Sent(wanted): Sent<Wanted>) -> Answer {
+    by.json(move |desk, person, now| {
+        let only = wanted.only.map(|(vehicle, clip)| ClipName { vehicle, clip });
         let after: Vec<(ClipName, u32)> =
-            wanted.after.into_iter().map(|(vehicle, clip, track)| (named(vehicle, clip), track)).collect();
+            wanted.after.into_iter().map(|(vehicle, clip, track)| (ClipName { vehicle, clip }, track)).collect();
         desk.next(person, only.as_ref(), &after, now)
     })
     .await
 }
 
-async fn people(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    signed_in(site, headers, |desk, person, _| Ok(json!({ "people": desk.people(person)? }))).await
+async fn people(by: Caller) -> Answer {
+    by.json(|desk, person, _| Ok(json!({ "people": desk.people(person)? }))).await
 }
 
 #[derive(Deserialize)]
@@ -365,105 +431,122 @@ struct Account {
     password: Option<String>,
 }
 
-async fn put_person(State(site): State<Arc<Site>>, headers: HeaderMap, body: Bytes) -> Response {
-    signed_in(site, headers, move |desk, person, now| {
-        let Account { name, role, clearance, password } = parse(&body)?;
+async fn put_person(by: Caller, Sent(account): Sent<Account>) -> Answer {
+    by.json(move |desk, person, now| {
+        let Account { name, role, clearance, password } = account;
         desk.put_person(person, &Person { name, role, clearance }, password.as_deref(), now)?;
         Ok(json!({ "people": desk.people(person)? }))
     })
     .await
 }
 
-async fn statistics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    signed_in(site, headers, |desk, person, _| desk.statistics(person)).await
+async fn statistics(by: Caller) -> Answer {
+    by.json(|desk, person, _| desk.statistics(person)).await
 }
 
-async fn audit(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    signed_in(site, headers, |desk, person, _| Ok(json!({ "audit": desk.audit(person)? }))).await
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewLot {
+    lot: String,
+    clips: Vec<(String, i64)>,
 }
 
-async fn open_clip(State(site): State<Arc<Site>>, headers: HeaderMap, Path((vehicle, clip)): Path<(String, i64)>) -> Response {
-    signed_in(site, headers, move |desk, person, now| desk.open_clip(person, &named(vehicle, clip), now)).await
-}
-
-async fn points(
-    State(site): State<Arc<Site>>,
-    headers: HeaderMap,
-    Path((vehicle, clip, sample)): Path<(String, i64, u32)>,
-) -> Response {
-    let Ok(_permit) = site.in_flight.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
-    let site = site.clone();
-    blocking(move || {
-        let person = site.person(&headers)?;
-        let scene = site.desk.scene(&person, &named(vehicle, clip), now_ms())?;
-        let bytes = scene.point_bytes(sample)?.ok_or_else(|| DeskError::NotFound(format!("expected a sample, got {sample}")))?;
-        // The points of a sample never change; what the browser has it need not ask for again.
-        let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "private, max-age=3600")];
-        Ok((headers, Body::from(bytes)).into_response())
+async fn put_lot(by: Caller, Sent(new): Sent<NewLot>) -> Answer {
+    by.json(move |desk, person, now| {
+        let clips: Vec<ClipName> = new.clips.into_iter().map(|(vehicle, clip)| ClipName { vehicle, clip }).collect();
+        desk.put_lot(person, &new.lot, &clips, now)
     })
     .await
 }
 
-async fn image(
-    State(site): State<Arc<Site>>,
-    headers: HeaderMap,
-    Path((vehicle, clip, sample, sensor)): Path<(String, i64, u32, String)>,
-) -> Response {
-    let Ok(_permit) = site.in_flight.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
-    let site = site.clone();
-    blocking(move || {
-        let person = site.person(&headers)?;
-        let scene = site.desk.scene(&person, &named(vehicle, clip), now_ms())?;
-        let found = scene.image(sample, &sensor)?;
-        let (format, bytes) = found.ok_or_else(|| DeskError::NotFound(format!("expected an image of {sensor:?}, got none")))?;
-        let kind = if &*format == "png" { "image/png" } else { "image/jpeg" };
+async fn audit(by: Caller) -> Answer {
+    by.json(|desk, person, _| Ok(json!({ "audit": desk.audit(person)? }))).await
+}
+
+async fn open_clip(by: Caller, Path(name): Path<ClipName>) -> Answer {
+    by.json(move |desk, person, now| desk.open_clip(person, &name, now)).await
+}
+
+/// Bytes that give their permit back when the last of them is sent.
+struct Held {
+    data: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+/// What of a clip's sensors never changes: what the browser has it need not ask for again.
+async fn sensed(
+    by: Caller,
+    name: ClipName,
+    find: impl FnOnce(&Scene) -> Result<(&'static str, Vec<u8>), DeskError> + Send + 'static,
+) -> Answer {
+    let permit = by.site.in_flight.clone().acquire_owned().await.map_err(|_| DeskError::Broken)?;
+    by.answer(move |desk, person, now| {
+        let (kind, data) = find(&*desk.scene(person, &name, now)?)?;
         let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "private, max-age=3600")];
-        Ok((headers, Body::from(bytes)).into_response())
+        Ok((headers, Body::from(Bytes::from_owner(Held { data, _permit: permit }))).into_response())
     })
     .await
 }
 
-async fn operation(
-    State(site): State<Arc<Site>>,
-    headers: HeaderMap,
-    Path((vehicle, clip)): Path<(String, i64)>,
-    body: Bytes,
-) -> Response {
-    signed_in(site, headers, move |desk, person, now| {
-        let asked: Asked = parse(&body)?;
-        desk.perform(person, &named(vehicle, clip), &asked, now)
+#[derive(Deserialize)]
+struct OfSample {
+    sample: u32,
+}
+
+async fn points(by: Caller, Path(name): Path<ClipName>, Path(OfSample { sample }): Path<OfSample>) -> Answer {
+    sensed(by, name, move |scene| {
+        let bytes = scene.point_bytes(sample)?.ok_or_else(|| DeskError::NotFound(format!("expected a sample, got {sample}")))?;
+        Ok(("application/octet-stream", bytes))
     })
     .await
 }
 
-async fn history(State(site): State<Arc<Site>>, headers: HeaderMap, Path((vehicle, clip)): Path<(String, i64)>) -> Response {
-    signed_in(site, headers, move |desk, person, now| desk.history(person, &named(vehicle, clip), None, now)).await
+#[derive(Deserialize)]
+struct OfImage {
+    sample: u32,
+    sensor: String,
 }
 
-async fn track_history(
-    State(site): State<Arc<Site>>,
-    headers: HeaderMap,
-    Path((vehicle, clip, track)): Path<(String, i64, u32)>,
-) -> Response {
-    signed_in(site, headers, move |desk, person, now| desk.history(person, &named(vehicle, clip), Some(track), now)).await
+async fn image(by: Caller, Path(name): Path<ClipName>, Path(of): Path<OfImage>) -> Answer {
+    sensed(by, name, move |scene| {
+        let found = scene.image(of.sample, &of.sensor)?;
+        let (format, bytes) =
+            found.ok_or_else(|| DeskError::NotFound(format!("expected an image of {:?}, got none", of.sensor)))?;
+        Ok((if &*format == "png" { "image/png" } else { "image/jpeg" }, bytes))
+    })
+    .await
 }
 
-async fn hold(
-    State(site): State<Arc<Site>>,
-    headers: HeaderMap,
-    Path((vehicle, clip, track)): Path<(String, i64, u32)>,
-) -> Response {
-    signed_in(site, headers, move |desk, person, now| Ok(json!({ "held": desk.hold(person, &named(vehicle, clip), track, now)? })))
-        .await
+async fn operation(by: Caller, Path(name): Path<ClipName>, Sent(asked): Sent<Asked>) -> Answer {
+    by.json(move |desk, person, now| desk.perform(person, &name, &asked, now)).await
 }
 
-async fn release(
-    State(site): State<Arc<Site>>,
-    headers: HeaderMap,
-    Path((vehicle, clip, track)): Path<(String, i64, u32)>,
-) -> Response {
-    signed_in(site, headers, move |desk, person, now| {
-        desk.release(person, &named(vehicle, clip), track, now)?;
+async fn history(by: Caller, Path(name): Path<ClipName>) -> Answer {
+    by.json(move |desk, person, now| desk.history(person, &name, None, now)).await
+}
+
+#[derive(Deserialize)]
+struct OfTrack {
+    track: u32,
+}
+
+async fn track_history(by: Caller, Path(name): Path<ClipName>, Path(OfTrack { track }): Path<OfTrack>) -> Answer {
+    by.json(move |desk, person, now| desk.history(person, &name, Some(track), now)).await
+}
+
+async fn hold(by: Caller, Path(name): Path<ClipName>, Path(OfTrack { track }): Path<OfTrack>) -> Answer {
+    by.json(move |desk, person, now| Ok(json!({ "held": desk.hold(person, &name, track, now)? }))).await
+}
+
+async fn release(by: Caller, Path(name): Path<ClipName>, Path(OfTrack { track }): Path<OfTrack>) -> Answer {
+    by.json(move |desk, person, now| {
+        desk.release(person, &name, track, now)?;
         Ok(json!({}))
     })
     .await
@@ -475,42 +558,157 @@ struct Finish {
     anyway: bool,
 }
 
-async fn finish(
-    State(site): State<Arc<Site>>,
-    headers: HeaderMap,
-    Path((vehicle, clip)): Path<(String, i64)>,
-    body: Bytes,
-) -> Response {
-    signed_in(site, headers, move |desk, person, now| {
-        let Finish { anyway } = parse(&body)?;
-        desk.finish(person, &named(vehicle, clip), anyway, now)
+async fn finish(by: Caller, Path(name): Path<ClipName>, Sent(Finish { anyway }): Sent<Finish>) -> Answer {
+    by.json(move |desk, person, now| desk.finish(person, &name, anyway, now)).await
+}
+
+async fn remarks(by: Caller, Path(name): Path<ClipName>) -> Answer {
+    by.json(move |desk, person, now| desk.remarks(person, &name, now)).await
+}
+
+async fn add_remark(by: Caller, Path(name): Path<ClipName>, Sent(new): Sent<NewRemark>) -> Answer {
+    by.json(move |desk, person, now| desk.remark(person, &name, new, now)).await
+}
+
+#[derive(Deserialize)]
+struct OfRemark {
+    id: String,
+}
+
+async fn resolve_remark(by: Caller, Path(name): Path<ClipName>, Path(OfRemark { id }): Path<OfRemark>) -> Answer {
+    by.json(move |desk, person, now| desk.resolve(person, &name, &id, now)).await
+}
+
+// The viewer.
+
+/// A file of the viewer: it changes with the program only, and a browser that has it gets the word that it is still good.
+fn viewer_file(request: &HeaderMap, file: CanvasFile) -> Response {
+    let tag = format!("\"{}\"", file.version);
+    let caching = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "no-cache".to_owned())];
+    if request.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return (StatusCode::NOT_MODIFIED, caching).into_response();
+    }
+    (caching, [(header::CONTENT_TYPE, file.kind)], Body::from(file.content)).into_response()
+}
+
+async fn canvas(by: Caller, Path(name): Path<ClipName>) -> Answer {
+    by.json(move |desk, person, now| {
+        let (recording, address) = desk.recording_address(person, &name, now)?;
+        let RecordingAddress { nonce, expires_ms, signature } = address;
+        let vehicle = escaped(&name.vehicle);
+        let url = format!("/canvas/{vehicle}/{}/{nonce}/{expires_ms}/{signature}/clip.rrd", name.clip);
+        Ok(json!({ "recording": recording, "url": url }))
     })
     .await
 }
 
-async fn remarks(State(site): State<Arc<Site>>, headers: HeaderMap, Path((vehicle, clip)): Path<(String, i64)>) -> Response {
-    signed_in(site, headers, move |desk, person, now| desk.remarks(person, &named(vehicle, clip), now)).await
+/// A text as one part of a path.
+fn escaped(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::with_capacity(text.len()), |mut path, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            let _ = write!(path, "%{byte:02X}");
+        }
+        path
+    })
 }
 
-async fn add_remark(
-    State(site): State<Arc<Site>>,
-    headers: HeaderMap,
-    Path((vehicle, clip)): Path<(String, i64)>,
-    body: Bytes,
-) -> Response {
-    signed_in(site, headers, move |desk, person, now| {
-        let new: NewRemark = parse(&body)?;
-        desk.remark(person, &named(vehicle, clip), new, now)
+/// Longest name of a recording: a vehicle's, and some digits.
+const RECORDING_CHARS: usize = 300;
+
+fn check_recording(name: &str) -> Result<(), DeskError> {
+    if name.is_empty() || name.chars().count() > RECORDING_CHARS {
+        return Err(DeskError::Request(format!("expected the name of a recording of 1 to {RECORDING_CHARS} characters")));
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedBoxes {
+    recording: String,
+    /// All where none are named.
+    #[serde(default)]
+    samples: Option<Vec<u32>>,
+}
+
+/// The length of a JSON text as four little-endian bytes, the text (which track each box is of), and what is for the viewer.
+async fn canvas_boxes(by: Caller, Path(name): Path<ClipName>, Sent(wanted): Sent<WantedBoxes>) -> Answer {
+    by.answer(move |desk, person, now| {
+        check_recording(&wanted.recording)?;
+        let (told, bytes) = desk.canvas_boxes(person, &name, &wanted.recording, wanted.samples.as_deref(), now)?;
+        let told = told.to_string();
+        let length = u32::try_from(told.len()).unwrap_or(u32::MAX);
+        let body = [&length.to_le_bytes(), told.as_bytes(), &bytes].concat();
+        Ok(octets(body))
     })
     .await
 }
 
-async fn resolve_remark(
-    State(site): State<Arc<Site>>,
-    headers: HeaderMap,
-    Path((vehicle, clip, id)): Path<(String, i64, String)>,
-) -> Response {
-    signed_in(site, headers, move |desk, person, now| desk.resolve(person, &named(vehicle, clip), &id, now)).await
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedFocus {
+    recording: String,
+    #[serde(default)]
+    track: Option<u32>,
+    sample: u32,
+}
+
+async fn canvas_focus(by: Caller, Path(name): Path<ClipName>, Sent(wanted): Sent<WantedFocus>) -> Answer {
+    by.answer(move |desk, person, now| {
+        check_recording(&wanted.recording)?;
+        Ok(octets(desk.canvas_focus(person, &name, &wanted.recording, wanted.track, wanted.sample, now)?))
+    })
+    .await
+}
+
+fn octets(bytes: Vec<u8>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "no-store")];
+    (headers, Body::from(bytes)).into_response()
+}
+
+/// Sweeps and images of a clip as a recording, encoded while it is sent.
+async fn recording(State(site): State<Arc<Site>>, Path(name): Path<ClipName>, Path(address): Path<RecordingAddress>) -> Answer {
+    let permit = site.recordings.clone().acquire_owned().await.map_err(|_| DeskError::Broken)?;
+    let desk = site.desk.clone();
+    let (scene, encoder) = waiting(move || desk.signed_recording(&name, &address, now_ms())).await?;
+    let (out, mut frames) = tokio::sync::mpsc::channel(FRAMES_AHEAD);
+    let runtime = tokio::runtime::Handle::current();
+    let encode = move || {
+        let _permit = permit;
+        let send = |bytes: std::io::Result<Vec<u8>>| {
+            let sent = runtime.block_on(tokio::time::timeout(VIEWER_STALLS, out.send(bytes)));
+            matches!(sent, Ok(Ok(())))
+        };
+        if let Err(error) = encode_frames(&scene, encoder, &send) {
+            tracing::warn!("a recording broke off: {error}");
+            // The connection ends without its end mark, so that the viewer knows, too.
+            let _ = send(Err(std::io::Error::other(error.to_string())));
+        }
+    };
+    tokio::task::spawn_blocking(encode);
+    let body = futures_util::stream::poll_fn(move |context| frames.poll_recv(context));
+    let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+/// Until the end, or until nobody takes it any more.
+fn encode_frames(
+    scene: &Scene,
+    mut encoder: Box<dyn Recording>,
+    send: &dyn Fn(std::io::Result<Vec<u8>>) -> bool,
+) -> Result<(), DeskError> {
+    let failed = |error: crate::canvas::DrawError| DeskError::Draw(error.to_string());
+    for sample in 0..scene.samples() {
+        let Some(frame) = scene.frame(sample)? else { break };
+        if !send(Ok(encoder.frame(&frame).map_err(failed)?)) {
+            return Ok(());
+        }
+    }
+    send(Ok(encoder.finish().map_err(failed)?));
+    Ok(())
 }
 
 #[cfg(test)]

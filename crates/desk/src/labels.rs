@@ -68,6 +68,10 @@ pub struct BoxState {
     pub predicted: bool,
     /// A person put it where it is; boxes between two of these can be interpolated.
     pub keyed: bool,
+    /// Track of the stored box that it comes from, of the same sample: stamps and evidence stay with a box that is edited or goes to
+    /// another track. None for a box that people made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<u32>,
 }
 
 impl BoxState {
@@ -81,6 +85,7 @@ impl BoxState {
             points,
             predicted: false,
             keyed: false,
+            origin: None,
         }
     }
 
@@ -91,7 +96,7 @@ impl BoxState {
         Cuboid { center_m: Vector3::from(self.center_m), size_lwh_m: Vector3::from(self.size_lwh_m), rotation }
     }
 
-    /// Whether both stand for the same box.
+    /// Whether both stand for the same box. Where it comes from is not asked: histories of an earlier day do not say.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= SAME * a.abs().max(1.0));
@@ -315,6 +320,7 @@ pub fn state_of(stored: &Box3) -> BoxState {
     BoxState {
         predicted: stored.predicted,
         keyed: stored.source == LabelSource::Human && !stored.predicted,
+        origin: Some(stored.track_id.number),
         ..BoxState::new(&stored.world_from_box, stored.num_lidar_pts)
     }
 }

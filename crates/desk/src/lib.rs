@@ -23,6 +23,8 @@ pub mod find;
 
 pub mod queue;
 
+mod pace;
+
 pub mod people;
 
 mod secret;
@@ -32,6 +34,8 @@ pub mod store;
 pub mod scene;
 
 mod clip;
+
+pub mod canvas;
 
 pub mod desk;
 
@@ -44,7 +48,8 @@ mod error;
 #[cfg(test)]
 mod fixture;
 
-pub use desk::{Desk, DeskSetup};
+pub use canvas::Canvas;
+pub use desk::{Desk, DeskSetup, SPOOL_BYTES};
 pub use error::DeskError;
 pub use http::{DeskServer, now_ms, serve};
 pub use people::Person;

@@ -193,6 +193,13 @@ pub enum Operation {
         /// Sample.
         sample: u32,
     },
+    /// One decision about several tracks: made as a whole or not at all, and taken back as one.
+    Bulk {
+        /// Tracks.
+        tracks: Vec<u32>,
+        /// What becomes of each.
+        each: Each,
+    },
     /// A missed object: fitted at a place and followed through the clip.
     Create {
         /// Sample in which somebody pointed.
@@ -204,6 +211,24 @@ pub enum Operation {
         class: Option<String>,
     },
 }
+
+/// What may be done to several tracks at once: what needs no look at a single box.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Each {
+    /// As [`Operation::Accept`].
+    Accept,
+    /// As [`Operation::Delete`].
+    Delete,
+    /// As [`Operation::Relabel`].
+    Relabel {
+        /// Name in the taxonomy.
+        class: String,
+    },
+}
+
+/// Most tracks of one [`Operation::Bulk`]: more than any clip has, and its changes still fit into one row of the database.
+const MAX_BULK: usize = 2_000;
 
 impl Operation {
     /// Its name in history and statistics.
@@ -226,6 +251,9 @@ impl Operation {
             Self::Extend { .. } => "extend",
             Self::Delete { .. } => "delete",
             Self::DeleteBox { .. } => "delete_box",
+            Self::Bulk { each: Each::Accept, .. } => "accept_all",
+            Self::Bulk { each: Each::Delete, .. } => "delete_all",
+            Self::Bulk { each: Each::Relabel { .. }, .. } => "relabel_all",
             Self::Create { .. } => "create",
         }
     }
@@ -233,7 +261,7 @@ impl Operation {
     /// Whether it is a decision about somebody's work, which is a reviewer's to make.
     #[must_use]
     pub fn is_verdict(&self) -> bool {
-        matches!(self, Self::Accept { .. } | Self::Reject { .. })
+        matches!(self, Self::Accept { .. } | Self::Reject { .. } | Self::Bulk { each: Each::Accept, .. })
     }
 
     /// Tracks that must be as the person saw them.
@@ -256,6 +284,7 @@ impl Operation {
             | Self::Delete { track }
             | Self::DeleteBox { track, .. } => vec![*track],
             Self::Merge { track, into } => vec![*track, *into],
+            Self::Bulk { tracks, .. } => tracks.clone(),
             Self::Create { .. } => Vec::new(),
         }
     }
@@ -311,6 +340,7 @@ pub fn plan(context: &Context<'_>, operation: &Operation) -> Result<Vec<Change>,
         Operation::Extend { track, sample } => context.extend(*track, *sample),
         Operation::Delete { track } => context.delete(*track),
         Operation::DeleteBox { track, sample } => context.delete_box(*track, *sample),
+        Operation::Bulk { tracks, each } => context.bulk(tracks, each),
         Operation::Create { sample, at_ego_m, class } => context.create(*sample, *at_ego_m, class.as_deref()),
     }
 }
@@ -400,7 +430,7 @@ impl Context<'_> {
     ) -> Result<Vec<Change>, Around> {
         let mut changes: Vec<Change> = self.reopened(track)?.into_iter().collect();
         for (at, before) in self.within(track, sample, scope)? {
-            let after = self.set(at, &edit(at, &before.cuboid())?)?;
+            let after = BoxState { origin: before.origin, ..self.set(at, &edit(at, &before.cuboid())?)? };
             changes.push(Change::Box { track, sample: at, before: Some(before.clone()), after: Some(after) });
         }
         Ok(changes)
@@ -429,7 +459,8 @@ impl Context<'_> {
                 continue;
             }
             let resized = self.in_ego(*at, &before.cuboid(), |in_ego| geometry::resized_from(in_ego, size, [0.0; 3]))?;
-            let after = BoxState { keyed: before.keyed, predicted: before.predicted, ..self.set(*at, &resized)? };
+            let after =
+                BoxState { keyed: before.keyed, predicted: before.predicted, origin: before.origin, ..self.set(*at, &resized)? };
             changes.push(Change::Box { track, sample: *at, before: Some(before.clone()), after: Some(after) });
         }
         Ok(changes)
@@ -448,8 +479,10 @@ impl Context<'_> {
             for at in from + 1..*to {
                 let share = (self.around.stamp_ns(at) - start_ns) as f64 / span_ns.max(1) as f64;
                 let between = geometry::between(first, last, share);
-                let after = BoxState { keyed: false, ..self.set(at, &between)? };
-                changes.push(Change::Box { track, sample: at, before: boxes.get(&at).cloned(), after: Some(after) });
+                let before = boxes.get(&at);
+                let origin = before.and_then(|before| before.origin);
+                let after = BoxState { keyed: false, origin, ..self.set(at, &between)? };
+                changes.push(Change::Box { track, sample: at, before: before.cloned(), after: Some(after) });
             }
         }
         Ok(changes)
@@ -494,6 +527,22 @@ impl Context<'_> {
         let mut changes: Vec<Change> =
             boxes.map(|(at, state)| Change::Box { track, sample: *at, before: Some(state.clone()), after: None }).collect();
         changes.push(Change::Track { track, before: Some(found.state.clone()), after: None });
+        Ok(changes)
+    }
+
+    fn bulk(&self, tracks: &[u32], each: &Each) -> Result<Vec<Change>, Around> {
+        let different: std::collections::BTreeSet<u32> = tracks.iter().copied().collect();
+        if tracks.is_empty() || tracks.len() > MAX_BULK || different.len() != tracks.len() {
+            return refused(format!("expected 1 to {MAX_BULK} tracks, each once, got {}", tracks.len()));
+        }
+        let mut changes = Vec::new();
+        for track in different {
+            changes.extend(match each {
+                Each::Accept => self.decide(track, Verdict::Accepted, None)?,
+                Each::Delete => self.delete(track)?,
+                Each::Relabel { class } => self.relabel(track, class)?,
+            });
+        }
         Ok(changes)
     }
 

@@ -28,6 +28,13 @@ const POINTS_HALF: f64 = 8.0;
 /// Boxes at which the length of a track halves the doubt.
 const BOXES_HALF: f64 = 3.0;
 
+/// Doubt above which a track is not called clean.
+const CLEAN_DOUBT: f64 = 0.5;
+/// Metres plus radians that a box of a clean track may lie off the middle of its neighbours: what fits of one sweep differ by.
+const CLEAN_JUMP: f64 = 0.3;
+/// Share of the boxes of a clean track that may not have been measured.
+const CLEAN_UNSEEN: f64 = 0.1;
+
 /// Likelihood that something about a track is wrong, in `[0, 1]`.
 #[must_use]
 pub fn doubt(track: &TrackDoc) -> f64 {
@@ -45,6 +52,16 @@ pub fn doubt(track: &TrackDoc) -> f64 {
 #[must_use]
 pub fn saved_s(track: &TrackDoc) -> f64 {
     doubt(track) * (REWORK_S - EDIT_S) - LOOK_S
+}
+
+/// Whether nothing about a track speaks against it: little doubt, no box off its way, few that were not measured. A filter for those who
+/// accept many at once; it decides nothing by itself.
+#[must_use]
+pub fn is_clean(track: &TrackDoc) -> bool {
+    let boxes: Vec<&BoxState> = track.boxes.values().collect();
+    let unseen = boxes.iter().filter(|state| state.predicted).count();
+    let is_smooth = boxes.windows(3).all(|three| matches!(three, [before, at, after] if jump(before, at, after) < CLEAN_JUMP));
+    doubt(track) < CLEAN_DOUBT && is_smooth && unseen as f64 <= CLEAN_UNSEEN * boxes.len() as f64
 }
 
 /// The sample in which a track is most likely wrong: where its box lies off the way between its neighbours, turns against them, was not
@@ -106,6 +123,20 @@ mod tests {
     #[test]
     fn a_clean_long_track_saves_less_than_a_look_costs_when_the_labeller_is_certain() {
         assert!(saved_s(&track(1.0, 100_000, 100_000)) < 0.0);
+    }
+
+    #[test]
+    fn clean_is_what_nothing_speaks_against() {
+        let sound = track(0.9, 200, 80);
+        assert!(is_clean(&sound) && !is_clean(&track(0.4, 200, 80)) && !is_clean(&track(0.9, 5, 80)));
+        let mut jumped = sound.clone();
+        let mut cuboid = jumped.boxes[&12].cuboid();
+        cuboid.center_m.y += 0.8;
+        jumped.boxes.insert(12, BoxState::new(&cuboid, 200));
+        assert!(!is_clean(&jumped));
+        let mut unseen = sound;
+        unseen.boxes.values_mut().take(20).for_each(|state| state.predicted = true);
+        assert!(!is_clean(&unseen));
     }
 
     #[test]

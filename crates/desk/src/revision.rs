@@ -72,12 +72,13 @@ fn boxes(source: &Source<'_>, around: &dyn Surroundings, taxonomy: &Taxonomy) ->
         let class = taxonomy.find(&track.state.class).unwrap_or_else(|| taxonomy.unknown());
         for (sample, state) in &track.boxes {
             let Some(of_sample) = source.samples.get(*sample as usize) else { continue };
-            let stored = before.get(&(number, of_sample.stamp_ns)).copied();
+            let track_id = TrackId { clip: source.entry.clip, number };
+            // Split or merged away, a box is still the one that was measured.
+            let stored = before.get(&(state.origin.unwrap_or(number), of_sample.stamp_ns)).copied();
             let mut row = match stored {
-                Some(stored) if state_of(stored).same(state) => stored.clone(),
+                Some(stored) if state_of(stored).same(state) => Box3 { track_id, ..stored.clone() },
                 _ => {
                     let velocity = velocity(track, *sample, around);
-                    let track_id = TrackId { clip: source.entry.clip, number };
                     made(state, stored, of_sample, track_id, velocity, &around.world_from_ego(*sample))
                 }
             };
@@ -89,6 +90,26 @@ fn boxes(source: &Source<'_>, around: &dyn Surroundings, taxonomy: &Taxonomy) ->
     // The order of the automatic labels: by sample, then by track.
     rows.sort_by_key(|row| (row.sample_stamp_ns, row.track_id.number));
     rows
+}
+
+/// Whether a revision that is there holds labels as they were to be written: the same boxes of the same tracks, and the same decisions.
+/// Tells a revision of ours, of whose end nobody has heard, from one that somebody else wrote under its number.
+pub(crate) fn holds(reader: &ClipReader, labels: &Labels, samples: &[Sample], taxonomy: &Taxonomy) -> Result<bool, ShardError> {
+    let written = reader.boxes(taxonomy)?;
+    let stamps: BTreeMap<i64, u32> = samples.iter().zip(0..).map(|(sample, index)| (sample.stamp_ns, index)).collect();
+    let expected: usize = kept(labels).map(|(_, track)| track.boxes.len()).sum();
+    for one in &written {
+        let track = labels.track(one.track_id.number);
+        let found = track.zip(stamps.get(&one.sample_stamp_ns)).and_then(|(track, sample)| Some((track, track.boxes.get(sample)?)));
+        let Some((track, state)) = found else { return Ok(false) };
+        // Whether a person set a box is written as whose it is, which says less.
+        let stands = BoxState { keyed: state.keyed, ..state_of(one) };
+        let class = taxonomy.find(&track.state.class).unwrap_or_else(|| taxonomy.unknown());
+        if !stands.same(state) || one.class != class || one.evidence != evidence(&one.evidence, &track.state) {
+            return Ok(false);
+        }
+    }
+    Ok(written.len() == expected)
 }
 
 /// A box that a person set, or that follows from one.

@@ -2,14 +2,14 @@
 //!
 //! Shards stream; a person jumps. So the sweeps of an opened clip are written to a temporary file as the page wants them (x, y, z and
 //! intensity as little-endian `f32`), and memory holds places in it only: a clip of 200 sweeps with 120k points is 384 MB of disk, not of
-//! memory. The file has no name and is gone with the process.
+//! memory. The file has no name and is gone with the process, or when clips that were looked at later need the room.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use boxwright_model::{Pose, SceneCamera, SceneFrame};
+use boxwright_model::{PointCloud, Pose, SceneCamera, SceneFrame, SceneImage};
 use boxwright_shard::{ManifestEntry, ShardError};
 
 use crate::error::DeskError;
@@ -54,6 +54,7 @@ pub struct Scene {
     spool: File,
     moments: Vec<Moment>,
     cameras: Arc<Vec<SceneCamera>>,
+    bytes: u64,
 }
 
 impl Scene {
@@ -85,8 +86,9 @@ impl Scene {
             let world_from_ego = frame.world_from_ego.unwrap_or_else(Pose::identity);
             moments.push(Moment { stamp_ns: frame.stamp_ns, world_from_ego, points, images });
         }
+        let bytes = out.offset;
         let spool = out.file.into_inner().map_err(|error| error.into_error());
-        Ok(Self { spool: spool.map_err(DeskError::file("cannot write sweeps to a temporary file"))?, moments, cameras })
+        Ok(Self { spool: spool.map_err(DeskError::file("cannot write sweeps to a temporary file"))?, moments, cameras, bytes })
     }
 
     /// Points of a sample as the page wants them; `None` where there is no such sample.
@@ -113,6 +115,44 @@ impl Scene {
     #[must_use]
     pub fn images(&self, sample: u32) -> &[ImagePlace] {
         self.moments.get(sample as usize).map_or(&[], |moment| &moment.images)
+    }
+
+    /// Bytes on the disk.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// A moment as it was read, without boxes; none where there is no such sample.
+    ///
+    /// # Errors
+    /// When the temporary file cannot be read.
+    pub fn frame(&self, sample: u32) -> Result<Option<SceneFrame>, DeskError> {
+        let (Some(moment), Some(bytes)) = (self.moments.get(sample as usize), self.point_bytes(sample)?) else { return Ok(None) };
+        let column = |at: usize| bytes.chunks_exact(POINT_BYTES).map(|point| number(point, at)).collect::<Vec<f32>>();
+        let points = PointCloud { x: column(0), y: column(4), z: column(8), intensity: column(12), ..PointCloud::default() };
+        let mut images = Vec::with_capacity(moment.images.len());
+        for image in &moment.images {
+            let data = self.read(image.place).map_err(DeskError::file("cannot read images from a temporary file"))?;
+            images.push(SceneImage { sensor: image.sensor.clone(), format: image.format.clone(), data: data.into() });
+        }
+        Ok(Some(SceneFrame { points: Arc::new(points), images, ..self.bare(sample, moment) }))
+    }
+
+    /// A moment without points and images: for what is drawn of boxes alone.
+    #[must_use]
+    pub fn bare_frame(&self, sample: u32) -> Option<SceneFrame> {
+        self.moments.get(sample as usize).map(|moment| self.bare(sample, moment))
+    }
+
+    fn bare(&self, sample: u32, moment: &Moment) -> SceneFrame {
+        SceneFrame {
+            index: i64::from(sample),
+            stamp_ns: moment.stamp_ns,
+            world_from_ego: Some(moment.world_from_ego),
+            cameras: self.cameras.clone(),
+            ..SceneFrame::default()
+        }
     }
 
     /// The cameras as they were calibrated.
@@ -158,9 +198,11 @@ impl Surroundings for Scene {
     fn points(&self, sample: u32) -> Result<Arc<Vec<[f32; 3]>>, Around> {
         let Some(moment) = self.moments.get(sample as usize) else { return Ok(Arc::default()) };
         let bytes = self.read(moment.points).map_err(|source| Around::Points { sample, source })?;
-        let number = |point: &[u8], at: usize| {
-            point.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(f32::NAN, f32::from_le_bytes)
-        };
         Ok(Arc::new(bytes.chunks_exact(POINT_BYTES).map(|p| [number(p, 0), number(p, 4), number(p, 8)]).collect()))
     }
+}
+
+/// A number of a point in the spool.
+fn number(point: &[u8], at: usize) -> f32 {
+    point.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(f32::NAN, f32::from_le_bytes)
 }

@@ -1,6 +1,6 @@
 //! Tokens and passwords: made, and kept only as hashes.
 
-use hmac::Hmac;
+use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -32,9 +32,23 @@ pub(crate) fn hash_password(password: &str) -> String {
 pub(crate) fn check_password(password: &str, stored: Option<&str>) -> bool {
     let (salt, expected) = stored.and_then(|stored| stored.split_once(':')).unwrap_or(("", ""));
     let got = derive(password, salt);
-    // Every byte is looked at, so that the time does not tell how many were right.
+    same(&got, expected)
+}
+
+/// Whether two secrets are equal. Every byte is looked at, so that the time does not tell how many were right.
+#[must_use]
+pub(crate) fn same(got: &str, expected: &str) -> bool {
     let differing = got.bytes().zip(expected.bytes()).fold(0u8, |sum, (a, b)| sum | (a ^ b));
     got.len() == expected.len() && differing == 0
+}
+
+/// HMAC-SHA256 of a text, hexadecimal.
+#[must_use]
+pub(crate) fn sign(key: &str, text: &str) -> String {
+    // A HMAC takes a key of any length.
+    let Ok(mut mac) = <Hmac<Sha256> as Mac>::new_from_slice(key.as_bytes()) else { return String::new() };
+    mac.update(text.as_bytes());
+    hex(&mac.finalize().into_bytes())
 }
 
 fn derive(password: &str, salt: &str) -> String {

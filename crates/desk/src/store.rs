@@ -5,11 +5,12 @@
 //! `schema.sql`, and is the part that two databases share; the tests know only [`Store`]. SQLite is held exclusively: a second server on
 //! the same file is refused at the start instead of working on stale labels.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::DeskError;
@@ -18,7 +19,7 @@ use crate::people::{Grade, Person, Role};
 use crate::secret;
 
 /// Names a clip: vehicle and number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClipName {
     /// Vehicle id.
     pub vehicle: String,
@@ -60,6 +61,8 @@ pub struct ClipRow {
     pub last_revision: i32,
     /// A revision whose writing has begun and of whose end nobody has heard.
     pub finishing_revision: Option<i32>,
+    /// Last operation that was to be in it.
+    pub finishing_seq: i64,
     /// Last operation that is in a written revision.
     pub finished_seq: i64,
 }
@@ -102,23 +105,8 @@ pub struct Audited {
     pub detail: String,
 }
 
-/// Seconds that an action takes a person.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Spent {
-    /// Who.
-    pub person: String,
-    /// Which action.
-    pub action: String,
-    /// Class of the track.
-    pub class: String,
-    /// How often it was measured.
-    pub count: i64,
-    /// Mean.
-    pub mean_s: f64,
-}
-
 /// A verdict that waits to be published.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outgoing {
     /// Id of its operation.
     pub id: String,
@@ -155,7 +143,22 @@ impl Store {
             connection.pragma_update(None, name, value).map_err(refused)?;
         }
         connection.execute_batch(include_str!("store/schema.sql")).map_err(refused)?;
+        for (table, column) in ADDED_COLUMNS {
+            add_column(&connection, table, column).map_err(refused)?;
+        }
         Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    /// What tells this database from every other one, for ever: pages keep what they could not send yet under it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn identity(&self) -> Result<String, DeskError> {
+        self.transaction(|t| {
+            let sql = "insert into desk (name, value) values ('identity', ?1) on conflict (name) do nothing";
+            t.execute(sql, [secret::token()])?;
+            Ok(t.query_row("select value from desk where name = 'identity'", [], |row| row.get(0))?)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -219,6 +222,33 @@ impl Store {
         let found =
             self.lock().query_row("select name, role, clearance from person where name = ?1", [name], person_of).optional()?;
         found.map(foreign).transpose()
+    }
+
+    /// Notes that somebody tries a password, before it is looked at; false where too many were tried since a moment. One transaction, so
+    /// that of many who try at once no more get through than one after the other.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn begin_attempt(&self, name: &str, now_ms: i64, since_ms: i64, most: i64) -> Result<bool, DeskError> {
+        self.transaction(|t| {
+            // Anybody can try any name: what counts no more is not kept.
+            t.execute("delete from attempt where at_ms <= ?1", [since_ms])?;
+            let tried: i64 = t.query_row("select count(*) from attempt where name = ?1", [name], |row| row.get(0))?;
+            if tried >= most {
+                return Ok(false);
+            }
+            t.execute("insert into attempt (name, at_ms) values (?1, ?2)", params![name, now_ms])?;
+            Ok(true)
+        })
+    }
+
+    /// Forgets what was tried under a name whose password was right.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn end_attempts(&self, name: &str) -> Result<(), DeskError> {
+        self.lock().execute("delete from attempt where name = ?1", [name])?;
+        Ok(())
     }
 
     /// Remembers the key of a sign-in link.
@@ -292,40 +322,60 @@ impl Store {
                  on conflict (vehicle, clip) do nothing",
                 params![name.vehicle, name.clip, newest_revision],
             )?;
-            let sql =
-                "select base_revision, last_revision, finishing_revision, finished_seq from clip where vehicle = ?1 and clip = ?2";
+            let sql = "select base_revision, last_revision, finishing_revision, finishing_seq, finished_seq from clip \
+                       where vehicle = ?1 and clip = ?2";
             Ok(t.query_row(sql, params![name.vehicle, name.clip], |row| {
                 Ok(ClipRow {
                     base_revision: row.get(0)?,
                     last_revision: row.get(1)?,
                     finishing_revision: row.get(2)?,
-                    finished_seq: row.get(3)?,
+                    finishing_seq: row.get(3)?,
+                    finished_seq: row.get(4)?,
                 })
             })?)
         })
     }
 
-    /// Says that a revision is about to be written.
+    /// Says that a revision with everything up to an operation is about to be written, and what is to be told of it once it is.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn begin_finish(&self, name: &ClipName, revision: i32) -> Result<(), DeskError> {
-        let sql = "update clip set finishing_revision = ?3 where vehicle = ?1 and clip = ?2";
-        self.lock().execute(sql, params![name.vehicle, name.clip, revision])?;
+    pub fn begin_finish(&self, name: &ClipName, revision: i32, seq: i64, verdict: &Outgoing) -> Result<(), DeskError> {
+        let sql =
+            "update clip set finishing_revision = ?3, finishing_seq = ?4, finishing_message = ?5 where vehicle = ?1 and clip = ?2";
+        let message = serde_json::to_string(verdict).map_err(|error| DeskError::Foreign(error.to_string()))?;
+        self.lock().execute(sql, params![name.vehicle, name.clip, revision, seq, message])?;
         Ok(())
     }
 
-    /// Says that a revision with everything up to an operation is written.
+    /// Says that a revision was not written from here after all.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn end_finish(&self, name: &ClipName, revision: i32, seq: i64, verdict: &Outgoing) -> Result<(), DeskError> {
+    pub fn forget_finish(&self, name: &ClipName) -> Result<(), DeskError> {
+        let sql = "update clip set finishing_revision = null, finishing_message = null where vehicle = ?1 and clip = ?2";
+        self.lock().execute(sql, params![name.vehicle, name.clip])?;
+        Ok(())
+    }
+
+    /// Says that the revision whose writing was begun is written.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn end_finish(&self, name: &ClipName) -> Result<(), DeskError> {
         self.transaction(|t| {
+            let sql = "select finishing_message from clip where vehicle = ?1 and clip = ?2 and finishing_revision is not null";
+            let message: Option<String> =
+                t.query_row(sql, params![name.vehicle, name.clip], |row| row.get(0)).optional()?.flatten();
             t.execute(
-                "update clip set last_revision = ?3, finishing_revision = null, finished_seq = ?4 where vehicle = ?1 and clip = ?2",
-                params![name.vehicle, name.clip, revision, seq],
+                "update clip set last_revision = finishing_revision, finished_seq = finishing_seq, finishing_revision = null, \
+                 finishing_message = null where vehicle = ?1 and clip = ?2 and finishing_revision is not null",
+                params![name.vehicle, name.clip],
             )?;
-            put_outgoing(t, verdict)
+            let Some(message) = message else { return Ok(()) };
+            let verdict: Outgoing = serde_json::from_str(&message)
+                .map_err(|error| DeskError::Foreign(format!("the message of a revision of {name:?}: {error}")))?;
+            put_outgoing(t, &verdict)
         })
     }
 
@@ -523,24 +573,14 @@ impl Store {
         Ok(())
     }
 
-    /// How often a person did something since a moment.
+    /// The newest lines of the audit log that `keep` holds for, newest first.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn noted_since(&self, person: &str, action: &str, since_ms: i64) -> Result<i64, DeskError> {
-        let sql = "select count(*) from audit where person = ?1 and action = ?2 and at_ms > ?3";
-        Ok(self.lock().query_row(sql, params![person, action, since_ms], |row| row.get(0))?)
-    }
-
-    /// The newest lines of the audit log, newest first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub fn audit(&self, most: u32) -> Result<Vec<Audited>, DeskError> {
+    pub fn audit(&self, most: usize, keep: impl Fn(&Audited) -> bool) -> Result<Vec<Audited>, DeskError> {
         let connection = self.lock();
-        let mut query =
-            connection.prepare("select at_ms, person, action, vehicle, clip, detail from audit order by at_ms desc limit ?1")?;
-        let rows = query.query_map([most], |row| {
+        let mut query = connection.prepare("select at_ms, person, action, vehicle, clip, detail from audit order by at_ms desc")?;
+        let rows = query.query_map([], |row| {
             Ok(Audited {
                 at_ms: row.get(0)?,
                 person: row.get(1)?,
@@ -550,22 +590,36 @@ impl Store {
                 detail: row.get(5)?,
             })
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        // Read row by row: what somebody may not see costs no place among what they may.
+        Ok(rows.filter(|row| row.as_ref().map_or(true, &keep)).take(most).collect::<Result<_, _>>()?)
     }
 
-    /// Seconds by person, action and class.
+    // Lots.
+
+    /// Puts clips into a lot; a clip is in one.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn spent(&self) -> Result<Vec<Spent>, DeskError> {
+    pub fn put_lot(&self, lot: &str, clips: &[ClipName]) -> Result<(), DeskError> {
+        self.transaction(|t| {
+            for name in clips {
+                t.execute(
+                    "insert into lot (vehicle, clip, lot) values (?1, ?2, ?3) on conflict (vehicle, clip) do update set lot = excluded.lot",
+                    params![name.vehicle, name.clip, lot],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The lot of each clip that was put into one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn lots(&self) -> Result<BTreeMap<ClipName, String>, DeskError> {
         let connection = self.lock();
-        let mut query = connection.prepare(
-            "select person, name, class, count(*), avg(spent_ms) / 1000.0 from operation where spent_ms is not null \
-             group by person, name, class order by person, name, class",
-        )?;
-        let rows = query.query_map([], |row| {
-            Ok(Spent { person: row.get(0)?, action: row.get(1)?, class: row.get(2)?, count: row.get(3)?, mean_s: row.get(4)? })
-        })?;
+        let mut query = connection.prepare("select vehicle, clip, lot from lot")?;
+        let rows = query.query_map([], |row| Ok((ClipName { vehicle: row.get(0)?, clip: row.get(1)? }, row.get(2)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -575,7 +629,7 @@ impl Store {
     /// When the database fails.
     pub fn outgoing(&self, most: u32) -> Result<Vec<Outgoing>, DeskError> {
         let connection = self.lock();
-        let mut query = connection.prepare("select id, vehicle, at_ms, body from outbox order by at_ms, id limit ?1")?;
+        let mut query = connection.prepare("select id, vehicle, at_ms, body from outbox order by place limit ?1")?;
         let rows = query.query_map([most], |row| {
             Ok(Outgoing { id: row.get(0)?, vehicle: row.get(1)?, at_ms: row.get(2)?, body: row.get(3)? })
         })?;
@@ -594,9 +648,27 @@ impl Store {
 
 fn put_outgoing(t: &Transaction<'_>, verdict: &Outgoing) -> Result<(), DeskError> {
     t.execute(
-        "insert into outbox (id, vehicle, at_ms, body) values (?1, ?2, ?3, ?4) on conflict (id) do nothing",
+        "insert into outbox (id, vehicle, at_ms, body, place) \
+         values (?1, ?2, ?3, ?4, (select coalesce(max(place), 0) + 1 from outbox)) on conflict (id) do nothing",
         params![verdict.id, verdict.vehicle, verdict.at_ms, verdict.body],
     )?;
+    Ok(())
+}
+
+/// Columns that a database of an earlier day does not have, with their types.
+const ADDED_COLUMNS: [(&str, &str); 3] = [
+    ("clip", "finishing_seq bigint not null default 0"),
+    ("clip", "finishing_message text"),
+    ("outbox", "place bigint not null default 0"),
+];
+
+fn add_column(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<()> {
+    let name = column.split(' ').next().unwrap_or(column);
+    let there: i64 =
+        connection.query_row("select count(*) from pragma_table_info(?1) where name = ?2", [table, name], |row| row.get(0))?;
+    if there == 0 {
+        connection.execute_batch(&format!("alter table {table} add column {column}"))?;
+    }
     Ok(())
 }
 

@@ -20,6 +20,14 @@ export async function ask(method, path, body) {
   return json;
 }
 
+// An answer that is not JSON.
+export async function bytesOf(path, body) {
+  const headers = { 'x-boxwright': '1', 'content-type': 'application/json' };
+  const answer = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
+  if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => null));
+  return answer.arrayBuffer();
+}
+
 export async function points(path) {
   const answer = await fetch(path);
   if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => null));
@@ -28,14 +36,61 @@ export async function points(path) {
 
 export const clipPath = clip => `/api/clips/${encodeURIComponent(clip.vehicle)}/${clip.clip}`;
 
-// Operations on their way, in order.
+// An id that nobody else makes; browsers have one of their own only where the address counts as safe.
+export function newId() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('');
+}
+
+// Operations on their way, in order. What is kept is kept under the database that it is meant for, the person, and a name of this page's
+// own: another dataset may listen at the same address tomorrow, and two pages of one person must not write over each other. A page holds a
+// lock as long as it lives; what it leaves behind is taken over by whichever page of the same person gets that lock.
 export class Outbox {
-  constructor(person, { done, conflict, refused, changed }) {
-    this.key = `boxwright.outbox.${person}`;
+  constructor(database, person, { done, conflict, refused, changed }) {
+    this.database = database;
+    this.prefix = `boxwright.outbox.${database}.${person}.`;
+    this.key = this.prefix + newId();
     this.listeners = { done, conflict, refused, changed };
-    this.items = JSON.parse(localStorage.getItem(this.key) ?? '[]');
+    this.items = [];
     this.online = true;
+    this.kept = true;
     this.sending = false;
+    this.closed = false;
+    this.waitingFor = new Set();
+    navigator.locks?.request(this.key, () => new Promise(release => { this.release = release; }));
+    this.onStorage = event => { if (event.newValue && event.key?.startsWith(this.prefix) && event.key !== this.key) this.takeOver(event.key); };
+    addEventListener('storage', this.onStorage);
+  }
+
+  // Lets another outbox of this person take over; what is on its way is done once all the same.
+  close() {
+    this.closed = true;
+    removeEventListener('storage', this.onStorage);
+    this.release?.();
+  }
+
+  // Takes what pages that are gone have left behind, and waits for what those leave that are still there.
+  async adopt() {
+    const others = Object.keys(localStorage).filter(key => key.startsWith(this.prefix) && key !== this.key);
+    await Promise.all(others.map(key => this.takeOver(key)));
+  }
+
+  async takeOver(key) {
+    if (this.waitingFor.has(key)) return;
+    this.waitingFor.add(key);
+    const take = () => {
+      this.waitingFor.delete(key);
+      if (this.closed) return;
+      const left = JSON.parse(localStorage.getItem(key) ?? '[]');
+      this.items.push(...left.filter(item => !this.items.some(other => other.id === item.id)));
+      this.save();
+      localStorage.removeItem(key);
+      if (left.length) this.send();
+    };
+    // Without locks it cannot be known who is still there. What two pages send is done once.
+    if (!navigator.locks) { take(); return; }
+    const isFree = await navigator.locks.request(key, { ifAvailable: true }, lock => { if (lock) take(); return lock !== null; });
+    if (!isFree) navigator.locks.request(key, take);
   }
 
   // Whether an operation on a track is still on its way.
@@ -45,39 +100,55 @@ export class Outbox {
 
   push(clip, tracks, revs, operation, spentMs) {
     const base = Object.fromEntries(tracks.map(track => [track, revs[track] ?? 0]));
-    this.items.push({ id: crypto.randomUUID(), clip: { vehicle: clip.vehicle, clip: clip.clip }, tracks, base, operation, spentMs });
+    const item = { id: newId(), page: this.key, clip: { vehicle: clip.vehicle, clip: clip.clip }, tracks, base, operation, spentMs };
+    this.items.push(item);
     this.save();
     this.send();
   }
 
   save() {
-    localStorage.setItem(this.key, JSON.stringify(this.items));
+    try {
+      if (this.items.length) localStorage.setItem(this.key, JSON.stringify(this.items));
+      else localStorage.removeItem(this.key);
+      this.kept = true;
+    } catch {
+      // No room: the page says so, and goes on sending from memory.
+      this.kept = false;
+    }
     this.listeners.changed();
   }
 
   async send() {
-    if (this.sending) return;
+    if (this.sending || this.closed) return;
     this.sending = true;
-    while (this.items.length) {
+    while (this.items.length && !this.closed) {
       const item = this.items[0];
-      const body = { id: item.id, base: item.base, operation: item.operation, spent_ms: Math.round(item.spentMs) };
+      const body = { id: item.id, database: this.database, base: item.base, operation: item.operation, spent_ms: Math.round(item.spentMs) };
       try {
         const answer = await ask('POST', `${clipPath(item.clip)}/operations`, body);
+        if (this.closed) break;
         this.online = true;
         this.items.shift();
-        // What follows was asked for in view of this one, whichever tracks it turns out to have touched.
-        for (const later of this.items.filter(later => same(later.clip, item.clip))) {
+        // What follows was asked for in view of this one, whichever tracks it turns out to have touched; what another page asked for was not.
+        for (const later of this.items.filter(later => same(later.clip, item.clip) && later.page === item.page)) {
           for (const track of later.tracks.filter(track => track in answer.revs)) later.base[track] = Math.max(later.base[track], answer.seq);
         }
         this.save();
         this.listeners.done(item, answer);
       } catch (error) {
+        if (this.closed) break;
         if (error instanceof Refused && error.status === 401) {
           // The session is over, not the work: it waits for whoever signs in under this name.
           this.listeners.refused(item, error);
           break;
         }
-        if (error instanceof Refused && error.status < 500) {
+        if (error instanceof Refused && error.status === 421) {
+          // Another database answers here now. What is kept waits for its own.
+          this.close();
+          location.reload();
+          break;
+        }
+        if (error instanceof Refused && error.status < 500 && error.status !== 429) {
           this.give(item, error);
           continue;
         }
@@ -94,7 +165,7 @@ export class Outbox {
   give(item, error) {
     this.online = true;
     const fallen = this.items.filter(other => same(other.clip, item.clip)
-      && (other === item || (error.status === 409 && other.tracks.some(track => item.tracks.includes(track)))));
+      && (other === item || (error.status === 409 && other.page === item.page && other.tracks.some(track => item.tracks.includes(track)))));
     this.items = this.items.filter(other => !fallen.includes(other));
     this.save();
     if (error.status === 409) this.listeners.conflict(item, error.body, fallen.length);

@@ -1,6 +1,7 @@
 // The review page: what is open, what is chosen, what was pressed. The server holds the labels; here is what they look like at the moment.
 
-import { Outbox, Refused, ask, clipPath, points as fetchPoints, same } from './api.js';
+import { Outbox, Refused, ask, clipPath, newId, points as fetchPoints, same } from './api.js';
+import { Canvas, isDrawnByHardware, isPossible } from './canvas.js';
 import { HEIGHT, KEYED, LENGTH, POINTS, PREDICTED, WIDTH, X, Y, YAW, foreseen } from './geometry.js';
 import { GROUPS, actionOf, choosePreset, currentPreset, keysOf, presets, shown } from './keys.js';
 import { CameraView, COLORS, PlaneView, SceneView } from './views.js';
@@ -16,6 +17,7 @@ const ERRORS = ['missing', 'extra', 'class', 'position', 'size', 'heading', 'hal
 const app = {
   person: null, classes: [], clip: null, sample: 0, track: null, item: null, passed: [], history: [], scope: null, preview: null,
   colorBy: 'height', shownAt: 0, decided: 0, spentMs: 0, playing: null, merging: false, box: null, sweep: null, held: null, ready: false,
+  chosen: new Set(), anchor: null, filter: { class: '', state: 'all' }, canvas: null, layout: 'map',
 };
 // For tests and for those who look under the hood.
 window.desk = app;
@@ -63,6 +65,7 @@ const track = () => app.clip?.tracks[app.track];
 const currentBox = () => track()?.boxes[app.sample];
 const colorOf = name => `rgb(${(app.classes.find(one => one.name === name)?.color ?? [200, 200, 200]).join(',')})`;
 const mayEdit = () => app.person && app.person.role !== 'data_user';
+const mayOversee = () => ['lead', 'admin'].includes(app.person?.role);
 const mayDecide = () => ['reviewer', 'lead', 'admin'].includes(app.person?.role);
 const samplesOf = of => Object.keys(of.boxes).map(Number).sort((a, b) => a - b);
 const scopeOf = of => app.scope ?? (of.static ? 'track' : 'box');
@@ -127,10 +130,37 @@ function order() {
   return all.sort(([a, one], [b, two]) => rank(one) - rank(two) || two.saved_s - one.saved_s || a - b);
 }
 
+const SHOWN = {
+  all: () => true, open: one => one.verdict === 'open', clean: one => one.verdict === 'open' && one.clean, returned: one => one.verdict === 'returned', accepted: one => one.verdict === 'accepted',
+};
+const isShown = one => (!app.filter.class || one.class === app.filter.class) && SHOWN[app.filter.state](one);
+const shownTracks = () => order().filter(([, one]) => isShown(one)).map(([number]) => Number(number));
+
+// A click chooses one; with Ctrl it adds to or takes from several, with Shift it chooses all from the last one to here.
+function clicked(number, event) {
+  if (event.shiftKey || event.ctrlKey || event.metaKey) {
+    if (app.track !== null && !app.chosen.size) app.chosen.add(app.track);
+    if (event.shiftKey) {
+      const all = shownTracks(), from = all.indexOf(app.anchor ?? app.track), to = all.indexOf(number);
+      for (const one of all.slice(Math.min(from < 0 ? to : from, to), Math.max(from, to) + 1)) app.chosen.add(one);
+    } else if (!app.chosen.delete(number)) app.chosen.add(number);
+    app.anchor = number;
+    refresh();
+    return;
+  }
+  app.chosen.clear();
+  app.anchor = number;
+  choose(number);
+}
+
 function list() {
-  const rows = order().map(([number, one]) => {
-    const row = el('li', { role: 'option', className: `is-${one.verdict}`, onclick: () => choose(Number(number)) });
-    row.setAttribute('aria-selected', String(Number(number) === app.track));
+  for (const number of app.chosen) if (!app.clip?.tracks[number]) app.chosen.delete(number);
+  const all = order();
+  const rows = all.filter(([, one]) => isShown(one)).map(([number, one]) => {
+    const row = el('li', { role: 'option', className: `is-${one.verdict}`, onclick: event => clicked(Number(number), event) });
+    const isChosen = app.chosen.has(Number(number));
+    row.classList.toggle('is-chosen', isChosen);
+    row.setAttribute('aria-selected', String(Number(number) === app.track || isChosen));
     const swatch = el('span', { className: 'swatch' });
     swatch.style.background = colorOf(one.class);
     const marks = { accepted: '✓', returned: '↩', open: `${Math.max(0, one.saved_s).toFixed(0)} s` };
@@ -141,11 +171,21 @@ function list() {
   });
   $('tracks').replaceChildren(...rows);
   $('tracks').querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' });
-  const all = order(), left = all.filter(([, one]) => one.verdict !== 'accepted').length;
-  $('count').textContent = all.length;
+  const left = all.filter(([, one]) => one.verdict !== 'accepted').length;
+  $('count').textContent = rows.length === all.length ? all.length : `${rows.length} / ${all.length}`;
   $('left').textContent = left;
   $('progress').firstElementChild.style.width = `${all.length ? 100 * (all.length - left) / all.length : 0}%`;
   $('pace').textContent = app.decided ? `${(app.spentMs / app.decided / 1000).toFixed(1)} ${word('perTrack')}` : '';
+  $('bulk').hidden = app.chosen.size < 2 || !mayEdit();
+  $('bulk-count').textContent = `${app.chosen.size} ${word('chosen')}`;
+  $('bulk-accept').hidden = !mayDecide();
+}
+
+function filters() {
+  const classes = app.classes.map(one => one.name), chosen = app.filter;
+  $('filter-class').replaceChildren(el('option', { value: '', textContent: word('allClasses') }), ...classes.map(name => el('option', { value: name, textContent: name, selected: name === chosen.class })));
+  $('filter-state').replaceChildren(...Object.keys(SHOWN).map(name => el('option', { value: name, textContent: word(`show_${name}`), selected: name === chosen.state })));
+  $('bulk-class').replaceChildren(el('option', { value: '', textContent: word('class_n') }), ...classes.map(name => el('option', { value: name, textContent: name })));
 }
 
 function card() {
@@ -175,7 +215,7 @@ const errorWord = error => word(error === 'size' ? 'size_e' : error);
 function status() {
   const chip = $('state'), count = outbox?.items.length ?? 0;
   chip.className = `chip ${outbox && !outbox.online ? 'offline' : count ? 'waiting' : ''}`;
-  chip.textContent = outbox && !outbox.online ? `${word('offline')} · ${count} ${word('waiting')}` : count ? `${count} ${word('waiting')}` : word('saved');
+  chip.textContent = outbox && !outbox.kept ? `${word('notKept')} · ${count} ${word('waiting')}` : outbox && !outbox.online ? `${word('offline')} · ${count} ${word('waiting')}` : count ? `${count} ${word('waiting')}` : word('saved');
   app.pending = count;
 }
 
@@ -210,6 +250,7 @@ async function show(sample) {
   app.sweep = sweep;
   card();
   redraw();
+  app.canvas?.look(app.track, app.sample);
   // The neighbours are likely to be next.
   for (const near of [wanted + 1, wanted - 1]) if (near >= 0 && near < app.clip.samples.length) sweeps.get(path(near)).catch(() => {});
 }
@@ -257,7 +298,7 @@ async function next() {
   if (!mayEdit()) return;
   if (app.track !== null && track() && track().verdict !== 'accepted') app.passed.push([app.clip.vehicle, app.clip.clip, app.track]);
   // What is decided but not stored yet must not come again.
-  const onTheWay = outbox.items.filter(item => ['accept', 'delete'].includes(item.operation.kind)).map(item => [item.clip.vehicle, item.clip.clip, item.tracks[0]]);
+  const onTheWay = outbox.items.filter(item => ['accept', 'delete', 'bulk'].includes(item.operation.kind)).flatMap(item => item.tracks.map(track => [item.clip.vehicle, item.clip.clip, track]));
   try {
     const answer = await ask('POST', '/api/next', { after: [...app.passed, ...onTheWay] });
     if (!answer.item && app.passed.length) { app.passed = []; return next(); }
@@ -292,13 +333,22 @@ function perform(operation, tracks) {
   const now = performance.now(), spent = now - app.shownAt;
   app.shownAt = now;
   app.spentMs += spent;
-  if (['accept', 'delete'].includes(operation.kind)) app.decided += 1;
+  if (['accept', 'delete'].includes(operation.kind) || (operation.kind === 'bulk' && operation.each.what !== 'relabel')) app.decided += tracks.length;
   for (const number of tracks) {
     const seen = app.clip.tracks[number] && foreseen(app.clip.tracks[number], operation);
     if (seen) app.clip.tracks[number] = seen;
     else if (seen === null) delete app.clip.tracks[number];
   }
   outbox.push(app.clip, tracks, app.clip.revs, operation, spent);
+  refresh();
+}
+
+// Several tracks at once: one operation, one undo.
+function all(each) {
+  const tracks = [...app.chosen].filter(number => app.clip.tracks[number]).sort((a, b) => a - b);
+  app.chosen.clear();
+  if (tracks.length && mayEdit() && (each.what !== 'accept' || mayDecide())) perform({ kind: 'bulk', tracks, each }, tracks);
+  if (each.what === 'delete' && !track()) app.track = null;
   refresh();
 }
 
@@ -331,6 +381,7 @@ const server = {
       else delete app.clip.tracks[number];
     }
     app.clip.seq = answer.seq;
+    app.canvas?.changed(answer.samples);
     app.clip.unfinished = true;
     if (item.operation.kind === 'create' && fresh.length) { $('toast').hidden = true; choose(Number(fresh[0]), item.operation.sample); }
     if (['undo', 'redo'].includes(item.operation.kind)) {
@@ -350,6 +401,7 @@ const server = {
         app.clip.revs[number] = sides.revs[number];
         if (state) app.clip.tracks[number] = state; else delete app.clip.tracks[number];
       }
+      app.canvas?.changed(null);
     }
     refresh();
     const last = sides.theirs.at(-1);
@@ -375,7 +427,7 @@ function act(action, { fine = false, number } = {}) {
   if (action in MOVES) return currentBox() && edit({ kind: 'move', by_box_m: MOVES[action].map(v => v * (fine ? STEP.fineMove : STEP.move)) });
   if (action in SIZES) { const [face, sign] = SIZES[action]; return currentBox() && edit({ kind: 'size', face, by_m: sign * (fine ? STEP.fineSize : STEP.size) }); }
   switch (action) {
-    case 'accept': if (track() && mayDecide()) { edit({ kind: 'accept' }); next(); } break;
+    case 'accept': if (app.chosen.size > 1) { all({ what: 'accept' }); break; } if (track() && mayDecide()) { edit({ kind: 'accept' }); next(); } break;
     case 'reject': if (track() && mayDecide()) why(); break;
     case 'next': next(); break;
     case 'previous': app.history.pop(); if (app.history.length) go(app.history.at(-1), true); break;
@@ -384,9 +436,9 @@ function act(action, { fine = false, number } = {}) {
     case 'turnLeft': case 'turnRight': currentBox() && edit({ kind: 'turn', by_rad: (action === 'turnLeft' ? 1 : -1) * (fine ? STEP.fineTurn : STEP.turn) }); break;
     case 'flip': case 'shrink': case 'ground': case 'copy_size': case 'delete_box': if (currentBox()) edit({ kind: action }); break;
     case 'interpolate': case 'split': case 'extend': if (track()) edit({ kind: action }); break;
-    case 'delete': if (track() && mayEdit()) { edit({ kind: 'delete' }); app.track = null; next(); } break;
+    case 'delete': if (app.chosen.size > 1) { all({ what: 'delete' }); break; } if (track() && mayEdit()) { edit({ kind: 'delete' }); app.track = null; next(); } break;
     case 'merge': if (track() && mayEdit()) { app.merging = true; toast(word('mergeHint')); } break;
-    case 'class_n': if (track() && app.classes[number - 1]) edit({ kind: 'relabel', class: app.classes[number - 1].name }); break;
+    case 'class_n': if (app.chosen.size > 1 && app.classes[number - 1]) { all({ what: 'relabel', class: app.classes[number - 1].name }); break; } if (track() && app.classes[number - 1]) edit({ kind: 'relabel', class: app.classes[number - 1].name }); break;
     case 'frameBack': show(app.sample - 1); break;
     case 'frameOn': show(app.sample + 1); break;
     case 'worst': if (track()) show(track().worst ?? app.sample); break;
@@ -397,19 +449,64 @@ function act(action, { fine = false, number } = {}) {
     case 'history': if (track()) showHistory(); break;
     case 'remark': if (app.clip) showRemarks(); break;
     case 'help': showKeys(); break;
+    case 'chooseAll': app.chosen = new Set(shownTracks()); refresh(); break;
+    case 'canvas': nextLayout(); break;
+    case 'pace': if (mayOversee()) showPace(); break;
   }
 }
 
+// Before the viewer sees them: the same key must not act twice. (The viewer keeps a hidden field for typing in; that one is not of ours.)
 addEventListener('keydown', event => {
-  if (dialog().open || ['INPUT', 'TEXTAREA', 'SELECT'].includes(document.activeElement?.tagName)) return;
-  if (event.key === 'Escape') { app.merging = app.creating = false; $('toast').hidden = true; return; }
+  const typing = document.activeElement?.closest('header, main, dialog') && ['INPUT', 'TEXTAREA', 'SELECT'].includes(document.activeElement.tagName);
+  if (dialog().open || typing) return;
+  if (event.key === 'Escape') { app.merging = app.creating = false; $('toast').hidden = true; if (app.chosen.size) { app.chosen.clear(); refresh(); } return; }
   const { action, fine, number } = actionOf(event);
   if (!action) return;
   event.preventDefault();
+  event.stopImmediatePropagation();
   if (event.repeat && ['accept', 'reject', 'delete', 'create', 'next'].includes(action)) return;
   app.pressed = performance.now();
   act(action, { fine, number });
-});
+}, { capture: true });
+
+// The 3D view: beside the whole scene, or in its place, or not at all.
+
+const LAYOUTS = ['map', 'both', 'canvas'];
+
+function nextLayout() {
+  if (!app.hasCanvas) return;
+  setLayout(LAYOUTS[(LAYOUTS.indexOf(app.layout) + 1) % LAYOUTS.length]);
+  localStorage.setItem('boxwright.layout', app.layout);
+}
+
+function setLayout(layout) {
+  app.layout = layout;
+  $('stage').dataset.layout = layout;
+  if (layout !== 'map') openCanvas();
+  redraw();
+}
+
+async function openCanvas() {
+  if (!app.canvas) {
+    app.canvas = new Canvas($('viewer'), {
+      picked: number => { if (app.clip.tracks[number] && number !== app.track) choose(number); },
+      said: (state, error) => { $('space-state').textContent = { loading: word('loading3d'), opening: word('opening3d'), failed: `${word('failed3d')} ${error}` }[state] ?? ''; },
+    });
+    await app.canvas.start();
+  }
+  if (app.clip) {
+    app.canvas.look(app.track, app.sample);
+    await app.canvas.open(app.clip);
+  }
+}
+
+// Asked for by the person, or drawn by a graphics card: only after the first picture, which it must not keep waiting.
+function firstLayout() {
+  $('layout').hidden = !app.hasCanvas;
+  if (!app.hasCanvas) return;
+  const asked = localStorage.getItem('boxwright.layout');
+  (window.requestIdleCallback ?? setTimeout)(() => setLayout(LAYOUTS.includes(asked) ? asked : isDrawnByHardware() ? 'both' : 'map'));
+}
 
 function play() {
   if (app.playing) { clearInterval(app.playing); app.playing = null; return; }
@@ -444,10 +541,40 @@ function showKeys() {
   open_dialog(el('h3', { textContent: word('help') }), el('div', { className: 'keymap' }, ...groups, el('div', {}, el('span', { textContent: word('preset') }), chooser)), closing());
 }
 
+// What an operation was asked to do, beside its name.
+function what(request) {
+  const metres = value => `${value >= 0 ? '+' : ''}${value.toFixed(2)} m`;
+  const said = [];
+  if (request.by_box_m) said.push(request.by_box_m.map(metres).join(' '));
+  if (request.by_m !== undefined) said.push(`${request.face} ${metres(request.by_m)}`);
+  if (request.by_rad !== undefined) said.push(`${(request.by_rad * 180 / Math.PI).toFixed(1)}°`);
+  if (request.class ?? request.each?.class) said.push(request.class ?? request.each.class);
+  if (request.error) said.push(errorWord(request.error));
+  if (request.sample !== undefined) said.push(`${word('frame')} ${request.sample + 1}`);
+  if (request.scope) said.push(word(`scope_${request.scope}`));
+  return said.join(', ');
+}
+
 async function showHistory() {
   const { operations } = await ask('GET', `${clipPath(app.clip)}/history/${app.track}`);
-  const rows = operations.map(one => el('p', {}, el('b', { textContent: word(one.name) }), one.person, el('small', { textContent: new Date(one.at_ms).toLocaleString() })));
+  const undone = new Set(operations.filter(one => one.undoes !== null).map(one => one.undoes));
+  const rows = operations.map(one => el('p', {}, el('b', { textContent: word(one.name) }), what(one.request), one.person, undone.has(one.seq) ? el('i', { textContent: word('undone') }) : '', el('small', { textContent: new Date(one.at_ms).toLocaleString() })));
   open_dialog(el('h3', { textContent: `${word('history')}: ${track().class} ${app.track}` }), el('div', { className: 'entries' }, ...(rows.length ? rows : [word('noHistory')])), closing());
+}
+
+// How fast people are, by lot and by action; for leads.
+async function showPace(answer) {
+  const told = answer ?? await ask('GET', '/api/statistics');
+  const seconds = value => value === null ? '–' : `${value.toFixed(1)} s`;
+  const time = value => value === null ? '–' : value < 90 ? `${value.toFixed(0)} s` : value < 5400 ? `${(value / 60).toFixed(0)} min` : `${(value / 3600).toFixed(1)} h`;
+  const cell = (tag, value, index) => el(tag, { textContent: value, className: index > 0 && (tag === 'th' || /^[\d–]/.test(value)) ? 'number' : '' });
+  const table = (heads, rows) => el('div', { className: 'scroll' }, el('table', {}, el('tr', {}, ...heads.map((head, index) => cell('th', word(head), index))), ...rows.map(row => el('tr', {}, ...row.map((value, index) => cell('td', String(value), index))))));
+  const lots = table(['lot', 'clips', 'tracksLeft', 'decided', 'perDecision', 'forecast'], told.lots.map(one => [one.lot, one.clips, one.left, one.decided, seconds(one.per_track_s), time(one.forecast_s)]));
+  const spent = table(['lot', 'person', 'action', 'class', 'count', 'median', 'mean'], told.spent.map(one => [one.lot, one.person, word(one.action), one.class, one.count, seconds(one.median_s), seconds(one.mean_s)]));
+  const lot = el('input', { value: '', placeholder: word('lot') });
+  const put = async () => { try { showPace(await ask('POST', '/api/lots', { lot: lot.value, clips: [[app.clip.vehicle, app.clip.clip]] })); } catch (error) { toast(error.message, true); } };
+  open_dialog(el('h3', { textContent: `${word('pace')} · ${word('forecast')}: ${time(told.forecast_s)}` }), lots, spent,
+    el('div', { className: 'buttons' }, ...(app.clip ? [lot, el('button', { className: 'plain', textContent: word('putLot'), onclick: put })] : []), el('button', { className: 'plain', textContent: word('close'), onclick: () => dialog().close() })));
 }
 
 async function showRemarks(answer) {
@@ -457,7 +584,7 @@ async function showRemarks(answer) {
     one.resolved_by ? '' : el('button', { className: 'plain', textContent: word('resolve'), onclick: () => settle(one.id) })));
   const body = el('textarea'), kind = el('select', {}, el('option', { value: '', textContent: '—' }), ...ERRORS.map(error => el('option', { value: error, textContent: errorWord(error) })));
   const add = async () => {
-    const remark = { id: crypto.randomUUID(), track: app.track, sample: app.track === null ? null : app.sample, error: kind.value || null, body: body.value };
+    const remark = { id: newId(), track: app.track, sample: app.track === null ? null : app.sample, error: kind.value || null, body: body.value };
     try { showRemarks(await ask('POST', path, remark)); } catch (error) { toast(error.message, true); }
   };
   open_dialog(el('h3', { textContent: word('remark') }), el('div', { className: 'entries' }, ...(rows.length ? rows : [word('noRemarks')])), body,
@@ -505,9 +632,12 @@ async function open(clip, number = null, sample = 0) {
   app.clip = answer;
   app.track = number !== null && answer.tracks[number] ? number : null;
   $('toast').hidden = true;
+  app.chosen.clear();
   await show(sample);
   refresh();
   clips();
+  if (answer.foreign !== null) toast(word('foreign'), true);
+  app.canvas?.open(app.clip);
 }
 
 function signIn(message = '') {
@@ -528,24 +658,28 @@ async function start() {
     await ask('POST', '/api/session', { key }).catch(() => {});
   }
   try {
-    const { person, classes, lease_ms } = await ask('GET', '/api/me');
-    Object.assign(app, { person, classes });
+    const { person, classes, lease_ms, database, canvas } = await ask('GET', '/api/me');
+    Object.assign(app, { person, classes, database, hasCanvas: canvas && isPossible() });
     holdOn(lease_ms);
+    filters();
   } catch (error) {
     if (error instanceof Refused && error.status === 401) { signIn(); return; }
     throw error;
   }
   $('who').textContent = `${app.person.name} · ${app.person.role}`;
   $('finish').disabled = !mayDecide();
-  outbox = new Outbox(app.person.name, server);
+  $('pace-open').hidden = !mayOversee();
+  outbox?.close();
+  outbox = new Outbox(app.database, app.person.name, server);
   app.outbox = outbox;
-  outbox.send();
+  await outbox.adopt();
   const all = await clips();
   const first = all.find(one => one.open + one.returned > 0) ?? all[0];
   if (first) await open(first);
   if (!first) toast(word('doneText'));
   status();
   app.ready = true;
+  firstLayout();
 }
 
 $('clips').addEventListener('change', event => { const [vehicle, clip] = JSON.parse(event.target.value); event.target.blur(); open({ vehicle, clip }); });
@@ -553,13 +687,20 @@ $('undo').addEventListener('click', () => act('undo'));
 $('help').addEventListener('click', showKeys);
 $('finish').addEventListener('click', () => finish());
 $('play').addEventListener('click', play);
+$('layout').addEventListener('click', nextLayout);
+$('pace-open').addEventListener('click', () => showPace());
+$('filter-class').addEventListener('change', event => { app.filter.class = event.target.value; event.target.blur(); refresh(); });
+$('filter-state').addEventListener('change', event => { app.filter.state = event.target.value; event.target.blur(); refresh(); });
+$('bulk-accept').addEventListener('click', () => all({ what: 'accept' }));
+$('bulk-delete').addEventListener('click', () => all({ what: 'delete' }));
+$('bulk-class').addEventListener('change', event => { const name = event.target.value; event.target.value = ''; event.target.blur(); if (name) all({ what: 'relabel', class: name }); });
 $('theme').addEventListener('click', () => {
   const root = document.documentElement.dataset;
   root.theme = root.theme === 'dark' ? 'light' : 'dark';
   localStorage.setItem('boxwright.theme', root.theme);
   refresh();
 });
-$('language').addEventListener('click', () => { switchLanguage(); clips(); refresh(); });
+$('language').addEventListener('click', () => { switchLanguage(); filters(); clips(); refresh(); });
 $('strip').addEventListener('pointerdown', event => {
   const go = at => { const bounds = $('strip').getBoundingClientRect(); show(Math.floor((at.clientX - bounds.left) / bounds.width * app.clip.samples.length)); };
   go(event);

@@ -66,6 +66,7 @@ export function foreseen(track, operation) {
     case 'reject': return { ...track, verdict: 'returned', error: operation.error };
     case 'relabel': return { ...track, class: operation.class, verdict: 'open' };
     case 'delete': return null;
+    case 'bulk': return foreseen(track, { kind: operation.each.what, class: operation.each.class });
     case 'move': case 'size': case 'turn': case 'flip': {
       const boxes = { ...track.boxes };
       for (const key of Object.keys(boxes)) {

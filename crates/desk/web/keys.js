@@ -7,7 +7,7 @@ const OURS = {
   turnLeft: ['q'], turnRight: ['e'], flip: ['f'],
   longer: [']'], shorter: ['['], wider: ["'"], narrower: [';'], taller: ['='], lower: ['-'],
   shrink: ['b'], ground: ['g'], copy_size: ['c'], interpolate: ['i'], split: ['x'], merge: ['m'], extend: ['u'], delete: ['Delete'], delete_box: ['Backspace'],
-  frameBack: [','], frameOn: ['.'], play: ['p'], worst: ['w'], scopeNext: ['t'], color: ['l'], follow: ['o'], history: ['h'], remark: ['k'], help: ['?'],
+  frameBack: [','], frameOn: ['.'], play: ['p'], worst: ['w'], scopeNext: ['t'], color: ['l'], follow: ['o'], history: ['h'], remark: ['k'], canvas: ['v'], pace: ['Shift+h'], chooseAll: ['Ctrl+a'], help: ['?'],
 };
 
 const PRESETS = {
@@ -15,12 +15,12 @@ const PRESETS = {
   // SUSTechPOINTS: W S A D move, Q E turn, G flips, space and backspace step through frames.
   SUSTechPOINTS: {
     ...OURS, forward: ['w', 'ArrowUp'], backward: ['s', 'ArrowDown'], leftwards: ['a', 'ArrowLeft'], rightwards: ['d', 'ArrowRight'],
-    turnLeft: ['q'], turnRight: ['e'], flip: ['g'], ground: ['j'], frameOn: ['3', '.'], frameBack: ['2', ','], worst: ['v'], accept: ['Enter', 'Space'],
+    turnLeft: ['q'], turnRight: ['e'], flip: ['g'], ground: ['j'], frameOn: ['3', '.'], frameBack: ['2', ','], worst: ['v'], canvas: ['Shift+v'], accept: ['Enter', 'Space'],
   },
   // Xtreme1: W A S D and arrows move, Z X turn, C flips, F and T fit, the two page keys step.
   Xtreme1: {
     ...OURS, forward: ['w', 'ArrowUp'], backward: ['s', 'ArrowDown'], leftwards: ['a', 'ArrowLeft'], rightwards: ['d', 'ArrowRight'], up: ['q'], down: ['e'],
-    turnLeft: ['z'], turnRight: ['x'], flip: ['c'], undo: ['Ctrl+z'], frameBack: ['PageUp', ','], frameOn: ['PageDown', '.'], split: ['y'], copy_size: ['j'], worst: ['v'],
+    turnLeft: ['z'], turnRight: ['x'], flip: ['c'], undo: ['Ctrl+z'], frameBack: ['PageUp', ','], frameOn: ['PageDown', '.'], split: ['y'], copy_size: ['j'], worst: ['v'], canvas: ['Shift+v'],
   },
 };
 
@@ -36,8 +36,8 @@ export const GROUPS = [
   ['accept', 'reject', 'next', 'previous', 'undo', 'redo', 'create', 'delete', 'delete_box'],
   ['forward', 'backward', 'leftwards', 'rightwards', 'up', 'down', 'turnLeft', 'turnRight', 'flip'],
   ['longer', 'shorter', 'wider', 'narrower', 'taller', 'lower', 'shrink', 'ground', 'copy_size'],
-  ['interpolate', 'split', 'merge', 'extend', 'scopeNext'],
-  ['frameBack', 'frameOn', 'play', 'worst', 'follow', 'color', 'history', 'remark', 'help'],
+  ['interpolate', 'split', 'merge', 'extend', 'scopeNext', 'chooseAll', 'pace'],
+  ['frameBack', 'frameOn', 'play', 'worst', 'follow', 'color', 'canvas', 'history', 'remark', 'help'],
 ];
 
 let preset = localStorage.getItem('boxwright.keys') ?? 'Boxwright';

@@ -5,6 +5,8 @@
 
 pub mod breakdown;
 
+pub mod trust;
+
 pub mod page;
 
 mod chart;

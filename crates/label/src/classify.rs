@@ -84,6 +84,9 @@ pub fn probability(logit: f64) -> f64 {
     1.0 / (1.0 + (-logit).exp())
 }
 
+/// The highest return of an object lies below its top: half a beam on average, and roofs are round (metres).
+pub const TOP_MARGIN_M: f64 = 0.06;
+
 /// Log-odds that a metre of unseen length or width costs.
 const COST_PER_INVENTED_M: f64 = 0.12;
 
@@ -144,7 +147,7 @@ pub fn whole_size(shape: &Shape, class: &ClassSpec, turned: bool, lidar_xy: [f64
     let yaw = if turned { shape.yaw_rad + std::f64::consts::FRAC_PI_2 } else { shape.yaw_rad };
     let middle = shape.middle();
     let sides = [0, 1].map(|axis| whole_side(lengths[axis], class, axis, hidden(middle, yaw, axis, lidar_xy)));
-    [sides[0], sides[1], shape.bottom_top_m[1].clamp(class.min_lwh_m[2], class.max_lwh_m[2])]
+    [sides[0], sides[1], (shape.bottom_top_m[1] + TOP_MARGIN_M).clamp(class.min_lwh_m[2], class.max_lwh_m[2])]
 }
 
 /// Whole length of one side that was seen to be `seen` long; `hidden` as [`hidden`] tells.
@@ -178,7 +181,7 @@ fn side_cost(length: f64, class: &ClassSpec, axis: usize, hidden: f64) -> f64 {
     // Down to the gate a shorter side is a smaller object; below it something must hide the rest.
     let lack = ((min - length) / min).max(0.0);
     let small = (prior - length.max(min)) / prior;
-    small * small + lack * (1.0 + 4.0 * (1.0 - hidden))
+    small * small + lack * (1.0 + 2.0 * (1.0 - hidden))
 }
 
 fn height_cost(view: &View<'_>, class: &ClassSpec, kind: Kind) -> Option<f64> {

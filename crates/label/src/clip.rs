@@ -35,6 +35,7 @@ use nalgebra::Vector3;
 use serde::Deserialize;
 
 use crate::carry::carry;
+use crate::classify::Kind;
 use crate::clean::{CleanCounts, clean};
 use crate::cluster::cluster;
 use crate::config::LabelConfig;
@@ -45,14 +46,16 @@ use crate::look::{Look, WORTH_A_LOOK, look};
 use crate::models::ModelSpec;
 use crate::moments::Moments;
 use crate::track::{TrackHistory, Tracker};
-pub use placed::{Placed, Placement};
+pub use placed::{How, Placed, Placement};
 
 /// Options of the finish.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClipConfig {
-    /// Tracks less likely than this are dropped.
+    /// Vehicles less likely than this are dropped.
     pub min_score: f64,
+    /// People and riders less likely than this are dropped.
+    pub min_person_score: f64,
     /// Tracks with fewer hits are dropped.
     pub min_hits: u32,
     /// A vehicle that moves less than this through the clip is parked (metres).
@@ -70,7 +73,8 @@ pub struct ClipConfig {
 impl Default for ClipConfig {
     fn default() -> Self {
         Self {
-            min_score: 0.4,
+            min_score: 0.25,
+            min_person_score: 0.4,
             min_hits: 4,
             min_shift_m: 1.0,
             min_speed_mps: 0.6,
@@ -248,12 +252,13 @@ fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config
     let path = placed::Path::of(track, sweeps)?;
     let motion = motion::judge(&path, taxonomy, config);
     let verdict = evidence::judge(&path, &motion, taxonomy);
-    if verdict.score < config.min_score {
+    let min_score = if Kind::of(taxonomy.get(verdict.class)) == Kind::Vehicle { config.min_score } else { config.min_person_score };
+    if verdict.score < min_score {
         return None;
     }
     let placements =
         if motion.is_static { still::place(&path, &verdict, taxonomy)? } else { moving::place(&path, &verdict, taxonomy, config)? };
-    evidence::accept(path, motion, verdict, placements, taxonomy, config.min_score)
+    evidence::accept(path, motion, verdict, placements, taxonomy, min_score)
 }
 
 fn is_finite(pose: &Pose) -> bool {

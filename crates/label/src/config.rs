@@ -68,7 +68,8 @@ impl LabelConfig {
         within("track.high_score", self.track.high_score, 0.0, 1.0, "0 to 1")?;
         within("track.max_coast_s", self.track.max_coast_s, 0.0, 60.0, "0 to 60")?;
         within("track.confirm_hits", f64::from(self.track.confirm_hits), 1.0, 100.0, "1 to 100")?;
-        within("clip.min_score", self.clip.min_score, 0.0, 1.0, "0 to 1")
+        within("clip.min_score", self.clip.min_score, 0.0, 1.0, "0 to 1")?;
+        within("clip.min_person_score", self.clip.min_person_score, 0.0, 1.0, "0 to 1")
     }
 }
 

@@ -1,9 +1,10 @@
-//! Where the ground is: a height grid that grows outward from under the lidar.
+//! Where the ground is: a height grid that is found from the lidar outward, best way first.
 //!
-//! The lowest point of each one-metre cell is accepted as ground where it continues the ground nearer to the lidar within a slope, and is
-//! refused otherwise (the side of a car, a reflection below the road); a cell without ground of its own carries the expectation on. The idea
-//! of judging each zone by its inner neighbour is Patchwork's (Lim et al., 2021); a plane per zone is replaced by a height and a
-//! gradient that are carried from cell to cell. The height of the lidar above the road need not be known.
+//! The lowest point of each one-metre cell is ground where it continues the ground about it, and is refused otherwise (the side of a car, a
+//! reflection below the road). Cells are judged in the order of how far and how rough the way to them was, so that the ground behind a row of
+//! cars is reached around them and not over them; a cell without ground of its own takes the mean of what lies nearest. Nothing is carried
+//! on into what was not seen: a slope may end there. The idea of judging each zone by its neighbour is Patchwork's (Lim et al., 2021). The
+//! height of the lidar above the road need not be known.
 
 mod grid;
 

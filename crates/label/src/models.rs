@@ -16,6 +16,8 @@ pub struct ModelSpec {
     pub version: Arc<str>,
     /// SHA-256 of its weights in hex.
     pub sha256: Arc<str>,
+    /// SHA-256 of its manifest in hex: thresholds and class maps decide as much as weights do.
+    pub manifest_sha256: Arc<str>,
 }
 
 /// Why a model could not answer.

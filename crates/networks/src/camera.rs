@@ -28,12 +28,6 @@ impl CameraNetwork {
         Ok(Self { loaded, classes })
     }
 
-    /// SHA-256 of the manifest's text, in hex.
-    #[must_use]
-    pub fn manifest_sha256(&self) -> &str {
-        &self.loaded.manifest_sha256
-    }
-
     fn look(&self, image: &EncodedImage<'_>) -> Result<(Vec<ImageBox>, [u32; 2]), String> {
         let manifest = &self.loaded.manifest;
         let picture = Picture::decode(image)?;

@@ -224,8 +224,6 @@ pub(crate) struct Loaded<M> {
     pub(crate) manifest: M,
     pub(crate) session: Session,
     pub(crate) spec: ModelSpec,
-    /// SHA-256 of the manifest's text.
-    pub(crate) manifest_sha256: String,
 }
 
 /// What every manifest has.
@@ -343,8 +341,8 @@ pub(crate) fn load<M: Manifest>(path: &Path) -> Result<Loaded<M>, ManifestError>
     }
     let session = Session::load(bytes).map_err(|message| ManifestError::Onnx { path: shown_file, message })?;
     let (name, version) = manifest.name_version();
-    let spec = ModelSpec { name: name.into(), version: version.into(), sha256: Arc::from(got) };
-    Ok(Loaded { manifest, session, spec, manifest_sha256 })
+    let spec = ModelSpec { name: name.into(), version: version.into(), sha256: Arc::from(got), manifest_sha256: Arc::from(manifest_sha256) };
+    Ok(Loaded { manifest, session, spec })
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {

@@ -70,7 +70,6 @@ pub(crate) struct CameraEye {
     pub(crate) detector: Arc<dyn ImageDetector>,
     pub(crate) cameras: Vec<String>,
     pub(crate) every: u32,
-    manifest_sha256: String,
 }
 
 impl Networks {
@@ -84,8 +83,7 @@ impl Networks {
             return Ok(Self::default());
         }
         let network = CameraNetwork::open(manifest, taxonomy)?;
-        let manifest_sha256 = network.manifest_sha256().to_owned();
-        let camera = CameraEye { detector: Arc::new(network), cameras: cameras.clone(), every: *every, manifest_sha256 };
+        let camera = CameraEye { detector: Arc::new(network), cameras: cameras.clone(), every: *every };
         Ok(Self { camera: Some(camera) })
     }
 
@@ -98,7 +96,7 @@ impl Networks {
 
     /// What of them decides labels, beside the configuration: empty where there is none.
     pub(crate) fn deciding(&self) -> String {
-        self.camera.iter().map(|eye| format!("{}|{}", eye.manifest_sha256, eye.detector.spec().sha256)).collect()
+        self.camera.iter().map(|eye| format!("{}|{}", eye.detector.spec().manifest_sha256, eye.detector.spec().sha256)).collect()
     }
 }
 

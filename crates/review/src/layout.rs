@@ -28,21 +28,23 @@ const CAMERAS_BESIDE: usize = 2;
 /// Cameras in one row over the scene.
 const CAMERAS_IN_A_ROW: usize = 6;
 
-/// How the time runs when the layout is opened.
+/// What a layout is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clock {
+pub(crate) enum Purpose {
     /// A recording: stand at the first frame until somebody plays it.
-    Paused,
+    Recording,
     /// A live view: always the newest frame.
-    Following,
+    Live,
+    /// A page around the viewer that has a view from above itself: in its place stands the object that is looked at, and the eye goes with it.
+    Canvas,
 }
 
 /// The messages that make `cameras` and the scene the active layout of an application.
-pub(crate) fn messages(application: &'static str, cameras: &[&str], clock: Clock) -> Result<Vec<LogMsg>, ReviewError> {
+pub(crate) fn messages(application: &'static str, cameras: &[&str], purpose: Purpose) -> Result<Vec<LogMsg>, ReviewError> {
     // A fixed name would make the viewer merge the layouts of two recordings; a new one replaces the old.
     let store = StoreId::random(StoreKind::Blueprint, application);
     let mut messages = vec![set_store_info(&store)];
-    for chunk in chunks(cameras, clock)? {
+    for chunk in chunks(cameras, purpose)? {
         messages.push(arrow_message(&store, &chunk)?);
     }
     messages.push(LogMsg::BlueprintActivationCommand(BlueprintActivationCommand::make_active(store)));
@@ -63,15 +65,18 @@ pub(crate) fn arrow_message(store: &StoreId, chunk: &Chunk) -> Result<LogMsg, Re
         .map_err(|error| ReviewError::Draw { what: chunk.entity_path().to_string(), why: error.to_string() })
 }
 
-fn chunks(cameras: &[&str], clock: Clock) -> Result<Vec<Chunk>, ReviewError> {
+fn chunks(cameras: &[&str], purpose: Purpose) -> Result<Vec<Chunk>, ReviewError> {
     let mut layout = Layout::default();
     layout.scene()?;
-    layout.above()?;
+    match purpose {
+        Purpose::Canvas => layout.object()?,
+        Purpose::Recording | Purpose::Live => layout.above()?,
+    }
     for (camera, index) in cameras.iter().zip(0..) {
         layout.camera(FIRST_CAMERA_ID + index, camera)?;
     }
     layout.containers(cameras.len())?;
-    layout.panels(clock)?;
+    layout.panels(purpose)?;
     Ok(layout.chunks)
 }
 
@@ -108,6 +113,17 @@ impl Layout {
         self.spatial(ABOVE_ID, "From above", &["+ /world/**", "- /world/ego/cameras/**", "- /world/ego/labels"], &eye)
     }
 
+    /// The object that is looked at, from nearby; the eye follows it.
+    fn object(&mut self) -> Result<(), ReviewError> {
+        let eye = blueprint::EyeControls3D::new()
+            .with_kind(part::Eye3DKind::Orbital)
+            .with_position([-7.0, 4.0, 5.0])
+            .with_look_target([0.0, 0.0, 0.0])
+            .with_eye_up([0.0, 0.0, 1.0])
+            .with_tracking_entity(scene::focus().to_string().as_str());
+        self.spatial(ABOVE_ID, "Object", &["+ /world/**", "- /world/ego/cameras/**", "- /world/ego/labels"], &eye)
+    }
+
     fn spatial(&mut self, id: u128, name: &str, contents: &[&str], eye: &blueprint::EyeControls3D) -> Result<(), ReviewError> {
         let path = self.view(id, "3D", name, &scene::ego(), contents)?;
         self.put(path.clone() / "EyeControls3D", eye)?;
@@ -123,6 +139,7 @@ impl Layout {
             scene::ego() / "vehicle",
             scene::ego() / "headings",
             scene::ego() / "labels",
+            scene::focus(),
             scene::world() / "trails",
         ] {
             let overrides = path.clone() / "ViewContents" / "overrides";
@@ -199,13 +216,13 @@ impl Layout {
         self.put(container_path(id), &row)
     }
 
-    fn panels(&mut self, clock: Clock) -> Result<(), ReviewError> {
+    fn panels(&mut self, purpose: Purpose) -> Result<(), ReviewError> {
         let folded = blueprint::PanelBlueprint::new().with_state(part::PanelState::Collapsed);
         self.put("blueprint_panel", &folded)?;
         self.put("selection_panel", &folded)?;
-        let play_state = match clock {
-            Clock::Paused => part::PlayState::Paused,
-            Clock::Following => part::PlayState::Following,
+        let play_state = match purpose {
+            Purpose::Recording | Purpose::Canvas => part::PlayState::Paused,
+            Purpose::Live => part::PlayState::Following,
         };
         let time = blueprint::TimePanelBlueprint::new()
             .with_state(part::PanelState::Collapsed)

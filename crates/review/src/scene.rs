@@ -15,6 +15,8 @@
 //! | `world/ego/cameras/<camera>/image` | the image | pixels |
 //! | `world/ego/cameras/<camera>/boxes` | the boxes as that camera sees them | pixels |
 //!
+//! A page with labels of its own gets the sensors alone, boxes through [`Painter::boxes_of`], and `world/ego/focus`, the box that is looked at.
+//!
 //! Every entity is drawn in every frame, empty where there is nothing, because the viewer keeps showing the last value it knows.
 //!
 //! Timelines: `frame` (number of the sample) and `sensor_time` (reference time in nanoseconds).
@@ -47,6 +49,8 @@ const TIME_TIMELINE: &str = "sensor_time";
 const RINGS_M: [f32; 5] = [10.0, 20.0, 40.0, 60.0, 80.0];
 /// Boxes farther away are labelled only when they are pointed at: their labels would cover each other.
 const LABELS_WITHIN_M: f64 = 40.0;
+/// How much larger than a box its frame is drawn when it is looked at, so that both are seen.
+const FOCUS_AIR_M: f64 = 0.12;
 /// How far before the lens the image hangs in the 3D view.
 const IMAGE_PLANE_M: f32 = 1.2;
 
@@ -62,11 +66,18 @@ pub(crate) struct Painter {
     ground_m: Option<f32>,
     trails: Trails,
     cameras: Cameras,
+    /// Whether boxes and what is drawn of them are left to somebody else.
+    is_of_sensors: bool,
 }
 
 impl Painter {
     pub(crate) fn new(taxonomy: Arc<Taxonomy>) -> Self {
-        Self { taxonomy, origin_m: None, ground_m: None, trails: Trails::default(), cameras: Cameras::new() }
+        Self { taxonomy, origin_m: None, ground_m: None, trails: Trails::default(), cameras: Cameras::new(), is_of_sensors: false }
+    }
+
+    /// Draws points, images and poses alone.
+    pub(crate) fn of_sensors(taxonomy: Arc<Taxonomy>) -> Self {
+        Self { is_of_sensors: true, ..Self::new(taxonomy) }
     }
 
     /// All cameras that were seen so far.
@@ -86,9 +97,7 @@ impl Painter {
 
     /// The next frame.
     pub(crate) fn paint(&mut self, frame: &SceneFrame) -> Result<Vec<Chunk>, ReviewError> {
-        let now = TimePoint::default()
-            .with(Timeline::new_sequence(FRAME_TIMELINE), frame.index)
-            .with(Timeline::new_timestamp(TIME_TIMELINE), frame.stamp_ns);
+        let now = moment(frame);
         let boxes: Vec<&Box3> = frame.boxes.iter().filter(|found| found.ego_from_box.is_valid()).collect();
         self.trails.advance(&frame.boxes);
         let ground_m = colors::ground_height_m(&frame.points);
@@ -103,12 +112,53 @@ impl Painter {
         let origin_m = self.origin(frame.world_from_ego.as_ref());
         chunks.push(chunk(ego(), &now, &[&placed(frame.world_from_ego.as_ref(), &origin_m)])?);
         chunks.push(chunk(ego() / "lidar", &now, &[&lidar(&frame.points, ground_m)])?);
-        chunks.push(chunk(ego() / "boxes", &now, &[&self.boxes(&boxes)])?);
-        chunks.push(chunk(ego() / "labels", &now, &[&self.labels(&boxes)])?);
-        chunks.push(chunk(ego() / "headings", &now, &[&self.headings(&boxes)])?);
-        chunks.push(chunk(world() / "trails", &now, &[&self.trails(&frame.boxes, &origin_m)])?);
+        if !self.is_of_sensors {
+            chunks.push(chunk(ego() / "boxes", &now, &[&self.boxes(&boxes)])?);
+            chunks.push(chunk(ego() / "labels", &now, &[&self.labels(&boxes)])?);
+            chunks.push(chunk(ego() / "headings", &now, &[&self.headings(&boxes)])?);
+            chunks.push(chunk(world() / "trails", &now, &[&self.trails(&frame.boxes, &origin_m)])?);
+        }
         self.paint_cameras(frame, &boxes, &now, &mut chunks)?;
         Ok(chunks)
+    }
+
+    /// The boxes of frames and what is drawn of them, an entity a chunk: one message an entity, however many frames there are.
+    pub(crate) fn boxes_of(&self, frames: &[SceneFrame]) -> Result<Vec<Chunk>, ReviewError> {
+        let mut rows: BTreeMap<EntityPath, Vec<(TimePoint, Box<dyn AsComponents>)>> = BTreeMap::new();
+        for frame in frames {
+            let now = moment(frame);
+            let boxes: Vec<&Box3> = frame.boxes.iter().filter(|found| found.ego_from_box.is_valid()).collect();
+            let mut put = |path: EntityPath, drawn: Box<dyn AsComponents>| rows.entry(path).or_default().push((now.clone(), drawn));
+            put(ego() / "boxes", Box::new(self.boxes(&boxes)));
+            put(ego() / "labels", Box::new(self.labels(&boxes)));
+            put(ego() / "headings", Box::new(self.headings(&boxes)));
+            for camera in frame.cameras.iter() {
+                put(camera_path(&camera.sensor) / "boxes", Box::new(self.wires(&boxes, Lens::new(camera).as_ref())));
+            }
+        }
+        let chunk = |(path, rows): (EntityPath, Vec<(TimePoint, Box<dyn AsComponents>)>)| {
+            let what = path.to_string();
+            let mut builder = Chunk::builder(path);
+            for (now, drawn) in rows {
+                builder = builder.with_serialized_batches(RowId::new(), now, drawn.as_serialized_batches());
+            }
+            builder.build().map_err(|error| ReviewError::Draw { what, why: error.to_string() })
+        };
+        rows.into_iter().map(chunk).collect()
+    }
+
+    /// The first box of a frame as the one that is looked at, for all times until the next; empty where there is none.
+    pub(crate) fn focus(&self, frame: &SceneFrame) -> Result<Chunk, ReviewError> {
+        let cuboids = || frame.boxes.iter().take(1).map(|found| &found.ego_from_box).filter(|cuboid| cuboid.is_valid());
+        let drawn = rerun::Boxes3D::from_centers_and_sizes(
+            cuboids().map(|c| f32s(&c.center_m)),
+            cuboids().map(|c| f32s(&c.size_lwh_m.add_scalar(FOCUS_AIR_M))),
+        )
+        .with_quaternions(cuboids().map(|c| quaternion(&c.rotation)))
+        .with_colors(cuboids().map(|_| rgba([255, 255, 255], 255)))
+        .with_radii(cuboids().map(|_| rerun::Radius::new_ui_points(2.2)))
+        .with_fill_mode(rerun::FillMode::MajorWireframe);
+        chunk(focus(), &TimePoint::default(), &[&drawn])
     }
 
     fn paint_cameras(
@@ -135,8 +185,10 @@ impl Painter {
                 Some(image) => chunks.push(chunk(path.clone() / "image", now, &[&encoded(image)])?),
                 None => chunks.push(chunk(path.clone() / "image", now, &[&rerun::archetypes::Clear::flat()])?),
             }
-            let lens = calibrated.as_ref().map(|(_, lens)| lens);
-            chunks.push(chunk(path / "boxes", now, &[&self.wires(boxes, lens)])?);
+            if !self.is_of_sensors {
+                let lens = calibrated.as_ref().map(|(_, lens)| lens);
+                chunks.push(chunk(path / "boxes", now, &[&self.wires(boxes, lens)])?);
+            }
         }
         Ok(())
     }
@@ -226,6 +278,17 @@ pub(crate) fn world() -> EntityPath {
 /// Path of the vehicle.
 pub(crate) fn ego() -> EntityPath {
     world() / "ego"
+}
+
+/// Path of the box that is looked at.
+pub(crate) fn focus() -> EntityPath {
+    ego() / "focus"
+}
+
+fn moment(frame: &SceneFrame) -> TimePoint {
+    TimePoint::default()
+        .with(Timeline::new_sequence(FRAME_TIMELINE), frame.index)
+        .with(Timeline::new_timestamp(TIME_TIMELINE), frame.stamp_ns)
 }
 
 /// Path of a camera. Its name stays one part of the path, whatever characters it has.

@@ -8,18 +8,18 @@ use rerun::external::re_log_types::LogMsg;
 use rerun::{EntityPath, StoreId, StoreKind, TimePoint};
 
 use crate::error::ReviewError;
-use crate::layout::{self, Clock};
+use crate::layout::{self, Purpose};
 use crate::scene::{self, Cameras, Painter};
 
 /// Recordings of one application share their layout in a viewer.
-const APPLICATION: &str = "boxwright";
+pub(crate) const APPLICATION: &str = "boxwright";
 
 /// Turns frames into messages, with the recording's name in front and a new layout whenever a camera appears.
 pub(crate) struct SceneStream {
     store: StoreId,
     name: String,
     painter: Painter,
-    clock: Clock,
+    purpose: Purpose,
     /// The cameras that the viewer's layout has; `None` before the first frame.
     laid_out: Option<Cameras>,
 }
@@ -28,13 +28,19 @@ impl SceneStream {
     /// A recording that is called `name` in the viewer; equal names are the same recording.
     pub(crate) fn recording(name: &str, taxonomy: Arc<Taxonomy>) -> Self {
         let store = StoreId::new(StoreKind::Recording, APPLICATION, name.to_owned());
-        Self { store, name: name.to_owned(), painter: Painter::new(taxonomy), clock: Clock::Paused, laid_out: None }
+        Self { store, name: name.to_owned(), painter: Painter::new(taxonomy), purpose: Purpose::Recording, laid_out: None }
+    }
+
+    /// A recording of sweeps and images alone: boxes come beside it.
+    pub(crate) fn canvas(name: &str, taxonomy: Arc<Taxonomy>) -> Self {
+        let recording = Self::recording(name, taxonomy.clone());
+        Self { painter: Painter::of_sensors(taxonomy), purpose: Purpose::Canvas, ..recording }
     }
 
     /// A live stream, different from every other one.
     pub(crate) fn live(taxonomy: Arc<Taxonomy>) -> Self {
         let store = StoreId::random(StoreKind::Recording, APPLICATION);
-        Self { store, name: "live".to_owned(), painter: Painter::new(taxonomy), clock: Clock::Following, laid_out: None }
+        Self { store, name: "live".to_owned(), painter: Painter::new(taxonomy), purpose: Purpose::Live, laid_out: None }
     }
 
     /// Everything to send for the next frame.
@@ -60,7 +66,7 @@ impl SceneStream {
             }
         }
         if self.laid_out.as_ref() != Some(self.painter.cameras()) {
-            messages.extend(layout::messages(APPLICATION, &left_to_right(self.painter.cameras()), self.clock)?);
+            messages.extend(layout::messages(APPLICATION, &left_to_right(self.painter.cameras()), self.purpose)?);
             self.laid_out = Some(self.painter.cameras().clone());
         }
         Ok(messages)

@@ -28,6 +28,7 @@ use clap::Parser;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::json;
 
@@ -195,7 +196,24 @@ impl Desk {
 
     /// Returns how many messages are committed in all.
     fn clear(&mut self) -> anyhow::Result<u64> {
-        let committed = self.consumer.committed_offsets(self.partitions.clone(), PATIENCE)?;
+        let committed = match self.consumer.committed_offsets(self.partitions.clone(), PATIENCE) {
+            Ok(committed) => committed,
+            // The group has only begun, or its coordinator moves: asked again at the next look. A worker that never commits is seen by
+            // its count, which does not rise.
+            Err(error)
+                if matches!(
+                    error.rdkafka_error_code(),
+                    Some(
+                        RDKafkaErrorCode::NotCoordinator
+                            | RDKafkaErrorCode::CoordinatorLoadInProgress
+                            | RDKafkaErrorCode::CoordinatorNotAvailable
+                    )
+                ) =>
+            {
+                return Ok(self.total());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let mut finished = TopicPartitionList::new();
         for one in committed.elements() {
             let place = (one.topic().to_owned(), one.partition());
@@ -209,7 +227,11 @@ impl Desk {
         if finished.count() > 0 {
             self.runtime.block_on(self.admin.delete_records(&finished, &AdminOptions::new()))?;
         }
-        Ok(self.deleted.values().map(|offset| offset.cast_unsigned()).sum())
+        Ok(self.total())
+    }
+
+    fn total(&self) -> u64 {
+        self.deleted.values().map(|offset| offset.cast_unsigned()).sum()
     }
 }
 

@@ -13,7 +13,7 @@ use boxwright_shard::Dataset;
 use serde::Serialize;
 
 use super::{load_config, locate};
-use crate::args::EvalArgs;
+use crate::args::{EvalArgs, EvalBoxesAt};
 use crate::{Outcome, ui};
 
 /// Frames printed; `--json` and `--html` have more.
@@ -41,7 +41,11 @@ pub(crate) fn execute(args: &EvalArgs) -> anyhow::Result<Outcome> {
         min_track_score: args.min_track_score,
         view: is_dataset.then(|| args.labels.clone()),
     };
-    let judgement = judge(labels, truth, args.protocol.into(), &options)?;
+    let mut judgement = judge(labels, truth, args.protocol.into(), &options)?;
+    if is_dataset && args.boxes_at == EvalBoxesAt::Points {
+        let note = "boxes are compared where they were when their points were measured; --boxes-at sample compares them at the stamp of the sample";
+        judgement.notes.push(note.to_owned());
+    }
     if let Some(file) = &args.html {
         write_page(file, args, &judgement)?;
     }
@@ -66,9 +70,9 @@ fn read(args: &EvalArgs) -> anyhow::Result<(LabelSet, LabelSet)> {
     let config = load_config(args.config.as_deref(), None)?;
     let taxonomy = config.load_taxonomy()?;
     let labels = Dataset::open_at(&locate(&args.labels, &config.store)?)?;
-    let labels = dataset::read(&labels, &taxonomy, args.in_view.as_deref())?;
+    let labels = dataset::read(&labels, &taxonomy, args.in_view.as_deref(), args.boxes_at.into())?;
     let truth = if is_dataset(&args.truth) {
-        dataset::read(&Dataset::open_at(&locate(&args.truth, &config.store)?)?, &taxonomy, None)?
+        dataset::read(&Dataset::open_at(&locate(&args.truth, &config.store)?)?, &taxonomy, None, args.boxes_at.into())?
     } else {
         read_one(Path::new(&args.truth), times.as_ref(), true)?
     };
@@ -100,11 +104,12 @@ fn print(judgement: &Judgement) {
         .filter(|band| band.truth + band.tp + band.fp > 0)
         .map(|band| {
             let value = format!(
-                "truth {:>5}  precision {:5.1} %  recall {:5.1} %  AP {:5.1}  ({})",
+                "truth {:>5}  precision {:5.1} %  recall {:5.1} %  AP {:5.1}  {}({})",
                 band.truth,
                 100.0 * band.precision,
                 100.0 * band.recall,
                 band.ap,
+                band.trust.map(|t| format!("ECE {:.3}  Brier {:.3}  AURC {:.3}  ", t.ece, t.brier, t.aurc)).unwrap_or_default(),
                 band.agreement
             );
             (format!("{}, {}", band.class, page::range(band)), value)

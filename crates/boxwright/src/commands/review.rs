@@ -1,15 +1,20 @@
 //! `boxwright review`: people decide about the labels of a dataset, in the browser.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use boxwright_desk::{Desk, DeskSetup, Person, Store, now_ms};
+use boxwright_desk::canvas::{Canvas, CanvasFile, DrawError, Recording};
+use boxwright_desk::{Desk, DeskSetup, Person, SPOOL_BYTES, Store, now_ms};
+use boxwright_model::SceneFrame;
 use boxwright_pipeline::scenes::Scenes;
+use boxwright_review::CanvasRecording;
 use boxwright_shard::{Dataset, DatasetLocation};
 use boxwright_source::kafka::KafkaConfig;
 use boxwright_source::kafka::verdicts::VerdictSink;
@@ -20,6 +25,8 @@ use crate::{Outcome, signals, ui};
 
 /// Name of the database beside the tables of a dataset in a folder.
 const DATABASE: &str = "review.sqlite";
+/// Name of the file beside it that the review of the dataset holds.
+const CLAIM: &str = "review.lock";
 /// How often the database is looked into for verdicts: nobody waits for them.
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 /// Verdicts that are read at once.
@@ -35,14 +42,28 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
     if dataset.entry_count()? == 0 {
         bail!("the dataset has no clip yet\nhint: boxwright run fills it");
     }
-    let store = Store::open(&database(args, &location)?)?;
+    let file = database(args, &location)?;
+    let _claim = claim(&location, &file)?;
+    let store = Store::open(&file)?;
     let (of_scenes, classes) = (dataset.clone(), taxonomy.clone());
     let scenes: boxwright_desk::scene::OpenScenes = Arc::new(move |entry| {
         let scenes = Scenes::open(&of_scenes, std::slice::from_ref(entry), classes.clone())?;
         Ok(Box::new(scenes))
     });
     let lease_ms = i64::try_from(args.lease.as_millis()).unwrap_or(i64::MAX);
-    let desk = Arc::new(Desk::open(DeskSetup { dataset, taxonomy, store, scenes, lease_ms })?);
+    let canvas: Option<Arc<dyn Canvas>> =
+        if args.no_canvas { None } else { Some(Arc::new(Viewer(boxwright_review::Canvas::load(taxonomy.clone())?))) };
+    let desk = Desk::open(DeskSetup { dataset, taxonomy, store, scenes, lease_ms, spool_bytes: SPOOL_BYTES, canvas })?;
+    let desk = Arc::new(desk);
+    for (name, revision) in desk.foreign() {
+        ui::say(&format!(
+            "warning: clip {}/{} has revision {revision}, which was not written from {}: it can be looked at and not worked on\n\
+             hint: a new --db begins from that revision",
+            name.vehicle,
+            name.clip,
+            file.display()
+        ));
+    }
     let server = boxwright_desk::serve(desk.clone(), args.listen)?;
     for person in invited(args)? {
         let key = desk.invite(&person, now_ms())?;
@@ -58,6 +79,75 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
         let _ = thread.join();
     }
     Ok(Outcome::Done)
+}
+
+/// Keeps a second review of a dataset out, whatever its database: each would write revisions that the other does not know. The claim ends
+/// with the file; in an object store there is none, and the review that finishes second is told so.
+fn claim(location: &DatasetLocation, database: &Path) -> anyhow::Result<Option<File>> {
+    let Some(folder) = location.folder_path() else { return Ok(None) };
+    let path = folder.join(CLAIM);
+    let mut file = match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
+        Ok(file) => file,
+        Err(error) => {
+            // Where nothing can be written nobody can finish a clip either, but labels can be looked at.
+            tracing::warn!("cannot keep other reviews out by {}: {error}", path.display());
+            return Ok(None);
+        }
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Only for the message.
+            let _ = file.read_to_string(&mut holder);
+            bail!(
+                "another review works on this dataset, with the database {}\nhint: people join it by its links; end it before another one starts",
+                holder.trim()
+            );
+        }
+        // Some network file systems have no locks: the review that finishes second is told so, too.
+        Err(TryLockError::Error(error)) => tracing::warn!("cannot lock {}: {error}", path.display()),
+    }
+    let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", database.display()));
+    noted.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(file))
+}
+
+/// The viewer of the review crate, as the desk wants it: the two do not know each other.
+struct Viewer(boxwright_review::Canvas);
+
+impl Canvas for Viewer {
+    fn files(&self) -> Vec<CanvasFile> {
+        let version = self.0.version();
+        vec![
+            CanvasFile { path: "/re_viewer.js", kind: "text/javascript", content: self.0.script(), version: version.clone() },
+            CanvasFile { path: "/re_viewer_bg.wasm", kind: "application/wasm", content: self.0.module(), version },
+        ]
+    }
+
+    fn recording(&self, name: &str) -> Box<dyn Recording> {
+        Box::new(Encoded(self.0.recording(name)))
+    }
+
+    fn boxes(&self, name: &str, frames: &[SceneFrame]) -> Result<Vec<u8>, DrawError> {
+        Ok(self.0.boxes(name, frames)?)
+    }
+
+    fn focus(&self, name: &str, frame: &SceneFrame) -> Result<Vec<u8>, DrawError> {
+        Ok(self.0.focus(name, frame)?)
+    }
+}
+
+struct Encoded(CanvasRecording);
+
+impl Recording for Encoded {
+    fn frame(&mut self, frame: &SceneFrame) -> Result<Vec<u8>, DrawError> {
+        Ok(self.0.frame(frame)?)
+    }
+
+    fn finish(&mut self) -> Result<Vec<u8>, DrawError> {
+        Ok(self.0.finish()?)
+    }
 }
 
 /// Publishes verdicts from the database, oldest first, until it is told that the review is over. A broker that is away costs nothing: they

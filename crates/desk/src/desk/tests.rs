@@ -9,7 +9,7 @@ use crate::fixture::{DRIVING, PARKED, SAMPLES, desk, name, person, taxonomy};
 use crate::people::{Grade, Role};
 
 fn asked(id: &str, base: &[(u32, i64)], operation: Value) -> Asked {
-    Asked { id: id.to_owned(), base: base.iter().copied().collect(), operation, spent_ms: Some(1_200) }
+    Asked { id: id.to_owned(), base: base.iter().copied().collect(), operation, spent_ms: Some(1_200), database: None }
 }
 
 fn accept(track: u32) -> Value {
@@ -157,9 +157,11 @@ fn without_the_clearance_nothing_of_a_clip_is_seen_and_the_try_is_noted() {
     assert_eq!(desk.next(&low, None, &[], 9).unwrap()["item"], Value::Null);
     assert_eq!(desk.clips(&low).unwrap()["clips"], json!([]));
     let audit = desk.audit(&low).unwrap();
-    assert_eq!(audit.iter().filter(|line| line.action == "not cleared").count(), 9);
+    assert!(!audit.iter().any(|line| line.vehicle.is_some()), "nor is there a word of it in the audit");
     let high = Person { clearance: Grade::Important, ..low.clone() };
     assert!(desk.open_clip(&high, &name(), 10).is_ok());
+    let audit = desk.audit(&high).unwrap();
+    assert_eq!(audit.iter().filter(|line| line.action == "not cleared").count(), 9);
     // Nor does an administrator raise himself, or lower somebody above him.
     assert!(matches!(desk.put_person(&low, &high, None, 11), Err(DeskError::Clearance { grade: Grade::Important, .. })));
     let other = Person { name: "high".to_owned(), ..high.clone() };
@@ -305,4 +307,216 @@ fn remarks_stand_with_their_kind_until_somebody_settles_them() {
     assert_eq!(settled["remarks"][0]["resolved_by"], json!("ana"));
     assert!(desk.remark(&ana, &name(), new("r2", &"x".repeat(5_000)), 4).is_err());
     assert!(desk.resolve(&ana, &name(), "r9", 5).is_err());
+}
+
+#[test]
+fn what_was_kept_for_another_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana) = (desk(folder.path(), ""), person("ana", Role::Reviewer));
+    let own = Asked { database: Some(desk.identity().to_owned()), ..asked("a", &[], accept(PARKED)) };
+    desk.perform(&ana, &name(), &own, 1).unwrap();
+    let other = Asked { database: Some("another".to_owned()), ..asked("b", &[], accept(DRIVING)) };
+    let refused = desk.perform(&ana, &name(), &other, 2).unwrap_err();
+    assert!(matches!(refused, DeskError::OtherDatabase { .. }), "{refused}");
+    assert!(refused.to_string().contains("got another"), "{refused}");
+    let identity = desk.identity().to_owned();
+    drop(desk);
+    assert_eq!(crate::fixture::desk(folder.path(), "").identity(), identity, "it stays what it is");
+}
+
+/// A second desk on the same dataset, with a database of its own.
+fn beside(root: &std::path::Path) -> Desk {
+    let there = root.join("there");
+    std::fs::create_dir_all(&there).unwrap();
+    std::os::unix::fs::symlink(root.join("dataset"), there.join("dataset")).unwrap();
+    desk(&there, "")
+}
+
+#[test]
+fn after_a_finish_that_failed_a_revision_from_elsewhere_is_not_taken_for_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let ana = person("ana", Role::Reviewer);
+    let here = desk(folder.path(), "");
+    here.perform(&ana, &name(), &asked("a", &[], move_by(PARKED, 1.0)), 1).unwrap();
+    // The writing of revision 1 was begun and came to nothing; then somebody else wrote a revision 1.
+    let outgoing = Outgoing { id: "r1".to_owned(), vehicle: "car 7".to_owned(), at_ms: 2, body: "{}".to_owned() };
+    here.store().begin_finish(&name(), 1, 1, &outgoing).unwrap();
+    let there = beside(folder.path());
+    there.perform(&ana, &name(), &asked("b", &[], accept(DRIVING)), 3).unwrap();
+    there.finish(&ana, &name(), true, 4).unwrap();
+    let refused = here.finish(&ana, &name(), true, 5).unwrap_err().to_string();
+    assert!(refused.contains("expected revision 0 to be the newest of this clip, got 1"), "{refused}");
+    assert!(here.outgoing(10).unwrap().is_empty(), "nobody is told of a revision that is not ours");
+    let refused = here.perform(&ana, &name(), &asked("c", &[(PARKED, 1)], accept(PARKED)), 6).unwrap_err().to_string();
+    assert!(refused.contains("hint: start the review with a new --db"), "what can come to nothing is not begun: {refused}");
+}
+
+#[test]
+fn a_revision_of_whose_end_nobody_heard_is_found_to_be_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let ana = person("ana", Role::Reviewer);
+    {
+        let desk = desk(folder.path(), "");
+        desk.perform(&ana, &name(), &asked("a", &[], move_by(PARKED, 1.0)), 1).unwrap();
+        desk.perform(&ana, &name(), &asked("b", &[], accept(DRIVING)), 2).unwrap();
+        // As a server leaves it that is killed between the entry and the database.
+        let outgoing = Outgoing { id: "r1".to_owned(), vehicle: "car 7".to_owned(), at_ms: 3, body: "{}".to_owned() };
+        desk.store().begin_finish(&name(), 1, 2, &outgoing).unwrap();
+        let clip = desk.all().pop().unwrap();
+        let labels = clip.work().labels.clone();
+        let source = revision::Source {
+            entry: &clip.entry,
+            samples: &clip.samples,
+            boxes: &clip.boxes,
+            tracks: &clip.tracks,
+            labels: &labels,
+        };
+        let scene = desk.scene(&ana, &name(), 3).unwrap();
+        revision::write(&desk.setup.dataset, &source, &*scene, &taxonomy(), 1).unwrap();
+        desk.perform(&ana, &name(), &asked("c", &[(DRIVING, 2)], move_by(DRIVING, 0.5)), 4).unwrap();
+    }
+    let desk = desk(folder.path(), "");
+    assert_eq!(desk.foreign(), []);
+    assert_eq!(desk.outgoing(10).unwrap().iter().filter(|one| one.id == "r1").count(), 1, "what it was to tell is told");
+    assert_eq!(desk.finish(&ana, &name(), true, 5).unwrap()["revision"], json!(2));
+}
+
+#[test]
+fn a_review_that_begins_with_an_older_database_is_told_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let ana = person("ana", Role::Reviewer);
+    drop(desk(folder.path(), ""));
+    let there = beside(folder.path());
+    there.perform(&ana, &name(), &asked("a", &[], accept(DRIVING)), 1).unwrap();
+    there.finish(&ana, &name(), true, 2).unwrap();
+    assert_eq!(there.foreign(), []);
+    assert_eq!(desk(folder.path(), "").foreign(), [(name(), 1)]);
+}
+
+#[test]
+fn of_many_wrong_passwords_at_once_no_more_are_looked_at_than_one_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path(), "");
+    desk.put_person(&person("root", Role::Admin), &person("ana", Role::Reviewer), Some("a long walk"), 0).unwrap();
+    let barrier = Barrier::new(12);
+    let try_one = || {
+        barrier.wait();
+        matches!(desk.sign_in("ana", "a long talk", 1_000), Err(DeskError::SignIn(_)))
+    };
+    let looked_at = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..12).map(|_| scope.spawn(try_one)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).filter(|looked| *looked).count()
+    });
+    assert_eq!(looked_at, 5);
+}
+
+#[test]
+fn the_topic_hears_of_what_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana) = (desk(folder.path(), ""), person("ana", Role::Reviewer));
+    desk.perform(&ana, &name(), &asked("a", &[], accept(PARKED)), 5).unwrap();
+    // The clock goes back meanwhile.
+    desk.perform(&ana, &name(), &asked("u", &[], json!({ "kind": "undo" })), 4).unwrap();
+    desk.perform(&ana, &name(), &asked("r", &[], json!({ "kind": "redo" })), 3).unwrap();
+    desk.perform(&ana, &name(), &asked("m", &[(PARKED, 3)], move_by(PARKED, 0.2)), 2).unwrap();
+    desk.perform(&ana, &name(), &asked("n", &[(PARKED, 4)], move_by(PARKED, 0.2)), 1).unwrap();
+    let told: Vec<Value> = desk.outgoing(10).unwrap().iter().map(|one| serde_json::from_str(&one.body).unwrap()).collect();
+    let seen: Vec<(&str, &str, Option<&str>)> = told
+        .iter()
+        .map(|one| (one["kind"].as_str().unwrap(), one["standing"]["1"].as_str().unwrap(), one["undoes"].as_str()))
+        .collect();
+    assert_eq!(
+        seen,
+        [("accept", "accepted", None), ("undo", "open", Some("a")), ("redo", "accepted", Some("u")), ("move", "open", None)],
+        "an edit that opens a track again is told, the next one changes nothing of it"
+    );
+}
+
+#[test]
+fn boxes_that_were_split_off_or_merged_keep_their_stamps_and_evidence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana) = (desk(folder.path(), ""), person("ana", Role::Reviewer));
+    let split = json!({ "kind": "split", "track": DRIVING, "sample": 6 });
+    desk.perform(&ana, &name(), &asked("a", &[], split), 1).unwrap();
+    desk.finish(&ana, &name(), true, 2).unwrap();
+    let clips = desk.setup.dataset.clips(None).unwrap();
+    let rows = ClipReader::open(&desk.setup.dataset, &clips[0]).unwrap().boxes(&taxonomy()).unwrap();
+    let other: Vec<&boxwright_model::Box3> = rows.iter().filter(|row| row.track_id.number > DRIVING).collect();
+    assert_eq!(other.len(), SAMPLES as usize - 6);
+    for row in other {
+        assert_eq!((row.stamp_ns, row.points_ns), (row.sample_stamp_ns + 7, [row.sample_stamp_ns, row.sample_stamp_ns + 14]));
+        assert_eq!((row.source, row.score), (boxwright_model::LabelSource::Auto, 0.8));
+        assert!(row.evidence.contains("geometric"), "{}", row.evidence);
+    }
+}
+
+#[test]
+fn others_work_on_while_an_operation_is_planned() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path(), "");
+    let (ana, bo) = (person("ana", Role::Reviewer), person("bo", Role::Reviewer));
+    let create = json!({ "kind": "create", "sample": 3, "at_ego_m": [14.9, -8.0], "class": "car" });
+    std::thread::scope(|scope| {
+        let creating = scope.spawn(|| desk.perform(&ana, &name(), &asked("a", &[], create.clone()), 1));
+        let same = scope.spawn(|| desk.perform(&bo, &name(), &asked("b", &[], create.clone()), 1));
+        for step in 0..3 {
+            let id = format!("s{step}");
+            let rev = desk.all().pop().unwrap().work().rev(PARKED);
+            desk.perform(&bo, &name(), &asked(&id, &[(PARKED, rev)], move_by(PARKED, 0.1)), 2).unwrap();
+        }
+        let (one, two) = (creating.join().unwrap().unwrap(), same.join().unwrap().unwrap());
+        let number = |answer: &Value| answer["tracks"].as_object().unwrap().keys().next().unwrap().clone();
+        assert_ne!(number(&one), number(&two), "two new tracks never have one number");
+    });
+}
+
+#[test]
+fn sweeps_that_nobody_looks_at_make_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = crate::fixture::dataset(&folder.path().join("dataset"), "");
+    crate::fixture::second_clip(&dataset);
+    let store = Store::open(&folder.path().join("review.sqlite")).unwrap();
+    let setup = DeskSetup { spool_bytes: 1, ..crate::fixture::setup(dataset, store) };
+    let (desk, ana) = (Desk::open(setup).unwrap(), person("ana", Role::Reviewer));
+    let spooled = || desk.all().iter().map(|clip| clip.spooled().is_some()).collect::<Vec<_>>();
+    let names: Vec<ClipName> = desk.all().iter().map(|clip| clip.name.clone()).collect();
+    let held = desk.scene(&ana, &names[0], 1).unwrap();
+    assert_eq!(spooled(), [true, false], "one clip may be larger than the room that there is");
+    desk.scene(&ana, &names[1], 2).unwrap();
+    assert_eq!(spooled(), [false, true]);
+    assert!(held.point_bytes(0).unwrap().is_some(), "who reads from it goes on");
+    assert!(desk.open_clip(&ana, &names[0], 3).is_ok(), "and it is read again when somebody comes back");
+}
+
+#[test]
+fn leads_see_the_seconds_of_their_lots_and_only_of_clips_that_they_are_cleared_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, low) = (desk(folder.path(), "important"), person("low", Role::Lead));
+    let high = Person { clearance: Grade::Important, ..low.clone() };
+    desk.perform(&high, &name(), &asked("a", &[], accept(DRIVING)), 1).unwrap();
+    let told = desk.put_lot(&high, "monday", &[name()], 2).unwrap();
+    let lot = &told["lots"][0];
+    assert_eq!((lot["lot"].clone(), lot["left"].clone(), lot["forecast_s"].clone()), (json!("monday"), json!(1), json!(1.2)));
+    assert_eq!((told["spent"][0]["lot"].clone(), told["spent"][0]["median_s"].clone()), (json!("monday"), json!(1.2)));
+    let nothing = desk.statistics(&low).unwrap();
+    assert_eq!((nothing["spent"].clone(), nothing["lots"].clone(), nothing["left"].clone()), (json!([]), json!([]), json!(0)));
+    assert!(matches!(desk.put_lot(&low, "tuesday", &[name()], 3), Err(DeskError::Clearance { .. })));
+}
+
+#[test]
+fn one_undo_takes_back_a_decision_about_several_tracks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, ana) = (desk(folder.path(), ""), person("ana", Role::Reviewer));
+    let all = json!({ "kind": "bulk", "tracks": [PARKED, DRIVING], "each": { "what": "accept" } });
+    assert!(
+        desk.perform(&person("bo", Role::Annotator), &name(), &asked("x", &[], all.clone()), 1).is_err(),
+        "a verdict is a reviewer's"
+    );
+    let done = desk.perform(&ana, &name(), &asked("a", &[], all.clone()), 1).unwrap();
+    assert_eq!((done["name"].clone(), done["tracks"].as_object().unwrap().len()), (json!("accept_all"), 2));
+    let undone = desk.perform(&ana, &name(), &asked("u", &[], json!({ "kind": "undo" })), 2).unwrap();
+    assert!(undone["tracks"].as_object().unwrap().values().all(|track| track["verdict"] == "open"));
+    // Of which somebody has changed one: nothing is done to any.
+    let error = desk.perform(&ana, &name(), &asked("b", &[(PARKED, 2)], all), 3).unwrap_err();
+    assert!(matches!(error, DeskError::Conflict(_)), "{error}");
 }

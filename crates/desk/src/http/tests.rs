@@ -74,8 +74,9 @@ fn the_page_comes_from_here_and_may_talk_to_nobody_else() {
         let answer = served.ask("GET", path, "", "");
         assert_eq!(answer.status, 200, "{path}");
         assert!(answer.head.contains(&format!("content-type: {kind}")), "{path}: {}", answer.head);
-        assert!(answer.head.contains("default-src 'none'; script-src 'self'; style-src 'self';"), "{path}: {}", answer.head);
-        assert!(!answer.head.contains("unsafe"), "{path}");
+        assert!(answer.head.contains("default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self';"), "{path}");
+        assert_eq!(answer.head.matches("unsafe").count(), 1, "{path}");
+        assert!(answer.head.contains("connect-src 'self' data: blob:;"), "{path}: {}", answer.head);
     }
     for (path, _, text) in ASSETS {
         assert!(!text.contains("https://"), "{path} names another host");
@@ -96,7 +97,7 @@ fn nothing_below_api_is_told_to_nobody() {
         assert_eq!(served.ask("GET", path, "", "").status, 401, "{path}");
         assert_eq!(served.ask("GET", path, &wrong, "").status, 401, "{path}");
     }
-    for path in ["/api/next", &clip("/operations"), &clip("/finish"), &clip("/hold/1")] {
+    for path in ["/api/next", &clip("/operations"), &clip("/finish"), &clip("/hold/1"), &clip("/canvas"), &clip("/canvas/boxes")] {
         assert_eq!(served.ask("POST", path, "x-boxwright: 1\r\n", "{}").status, 401, "{path}");
     }
 }
@@ -112,6 +113,69 @@ fn other_pages_and_other_hosts_are_refused() {
         assert_eq!(answer.status, 403, "{host}");
     }
     assert!(names_this_machine("localhost:1") && names_this_machine("[::1]:80"));
+}
+
+#[test]
+fn without_a_viewer_the_policy_has_no_exception() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = fixture::dataset(&folder.path().join("dataset"), "");
+    let store = crate::Store::open(&folder.path().join("review.sqlite")).unwrap();
+    let desk = Desk::open(crate::DeskSetup { canvas: None, ..fixture::setup(dataset, store) }).unwrap();
+    let desk = Arc::new(desk);
+    let served = Served { server: serve(desk.clone(), (Ipv4Addr::LOCALHOST, 0).into()).unwrap(), desk, _folder: folder };
+    let page = served.ask("GET", "/", "", "");
+    assert!(page.head.contains("script-src 'self'; style-src 'self';") && !page.head.contains("unsafe"), "{}", page.head);
+    let ana = served.enter("ana", Role::Reviewer);
+    assert_eq!(served.ask("GET", "/api/me", &ana, "").json()["canvas"], json!(false));
+    assert_eq!(served.ask("POST", &clip("/canvas"), &ana, "{}").status, 404);
+}
+
+#[test]
+fn a_recording_is_sent_to_a_viewer_that_has_a_signed_address_and_no_cookie() {
+    let served = served("general");
+    let ana = served.enter("ana", Role::DataUser);
+    let told = served.ask("POST", &clip("/canvas"), &ana, "{}").json();
+    let (url, name) = (told["url"].as_str().unwrap(), told["recording"].as_str().unwrap());
+    let sent = served.ask("GET", url, "", "");
+    let body = String::from_utf8_lossy(&sent.body).into_owned();
+    assert_eq!(sent.status, 200, "{body}");
+    assert!(body.contains(&format!("{name} 11 ")) && body.contains("end"), "{body}");
+    // Another clip, another time, another hand.
+    for (from, to) in [("/canvas/car%207/", "/canvas/car%208/"), ("/clip.rrd", "0/clip.rrd")] {
+        assert_eq!(served.ask("GET", &url.replace(from, to), "", "").status, 403);
+    }
+    let parts: Vec<&str> = url.split('/').collect();
+    let later = url.replace(parts[5], &(parts[5].parse::<i64>().unwrap() + 1).to_string());
+    assert_eq!(served.ask("GET", &later, "", "").status, 403);
+    assert!(
+        served
+            .desk
+            .signed_recording(
+                &fixture::name(),
+                &RecordingAddress {
+                    nonce: parts[4].to_owned(),
+                    expires_ms: parts[5].parse().unwrap(),
+                    signature: parts[6].to_owned()
+                },
+                now_ms() + 61_000,
+            )
+            .is_err(),
+        "and not after a minute"
+    );
+
+    let boxes =
+        served.ask("POST", &clip("/canvas/boxes"), &ana, &json!({ "recording": name, "samples": [3, 2, 3, 99] }).to_string());
+    let length = u32::from_le_bytes(boxes.body[..4].try_into().unwrap()) as usize;
+    let told: Value = serde_json::from_slice(&boxes.body[4..4 + length]).unwrap();
+    assert_eq!(told["tracks"], json!({ "2": [1, 2], "3": [1, 2] }));
+    assert_eq!(boxes.body[4 + length..], *format!("{name} 2:2 3:2").as_bytes());
+    let focus = |track: Value| {
+        served.ask("POST", &clip("/canvas/focus"), &ana, &json!({ "recording": name, "track": track, "sample": 2 }).to_string())
+    };
+    assert!(focus(json!(2)).body.ends_with(b"Some(2)") && focus(Value::Null).body.ends_with(b"None"));
+    let file = served.ask("GET", "/re_viewer.js", "", "");
+    assert!(file.head.contains("etag: \"1\""), "{}", file.head);
+    assert_eq!(served.ask("GET", "/re_viewer.js", "if-none-match: \"1\"\r\n", "").status, 304);
 }
 
 #[test]
@@ -172,6 +236,10 @@ fn without_the_clearance_it_is_403_everywhere() {
         assert_eq!(answer.status, 403, "{path}");
         assert_eq!(answer.json()["error"], json!("expected a clearance of at least core, got general"));
     }
-    assert_eq!(served.ask("POST", &clip("/finish"), &low, "{}").status, 403);
+    for path in [clip("/finish"), clip("/canvas"), clip("/canvas/boxes"), clip("/canvas/focus")] {
+        let body = if path.ends_with("finish") { "{}" } else { r#"{"recording":"r","sample":0}"# };
+        let body = if path.ends_with("boxes") { r#"{"recording":"r"}"# } else { body };
+        assert_eq!(served.ask("POST", &path, &low, body).status, 403, "{path}");
+    }
     assert_eq!(served.ask("GET", "/api/clips", &low, "").json()["clips"], json!([]));
 }

@@ -195,3 +195,40 @@ fn operations_read_as_the_page_writes_them_and_unknown_ones_are_refused() {
     assert!(serde_json::from_str::<Operation>(r#"{"kind":"explode","track":4}"#).is_err());
     assert!(serde_json::from_str::<Operation>(r#"{"kind":"accept","track":4,"force":true}"#).is_err());
 }
+
+#[test]
+fn one_decision_about_several_tracks_is_made_as_a_whole() {
+    let both = vec![PARKED, DRIVING];
+    let accepted = done(&labels(), &Operation::Bulk { tracks: both.clone(), each: Each::Accept });
+    assert!(accepted.tracks().values().all(|track| track.state.verdict == Verdict::Accepted));
+    let relabelled = done(&labels(), &Operation::Bulk { tracks: both.clone(), each: Each::Relabel { class: "truck".to_owned() } });
+    assert!(relabelled.tracks().values().all(|track| track.state.class == "truck"));
+    assert!(done(&labels(), &Operation::Bulk { tracks: both, each: Each::Delete }).tracks().is_empty());
+    for wrong in [vec![], vec![PARKED, PARKED], vec![PARKED, 99]] {
+        assert!(refusal(&labels(), &Operation::Bulk { tracks: wrong, each: Each::Delete }).contains("expected"));
+    }
+}
+
+#[test]
+fn a_box_remembers_the_stored_one_that_it_comes_from() {
+    let mut stored = labels();
+    let marked: Vec<Change> = stored.tracks()[&DRIVING]
+        .boxes
+        .iter()
+        .map(|(sample, state)| Change::Box {
+            track: DRIVING,
+            sample: *sample,
+            before: None,
+            after: Some(BoxState { origin: Some(DRIVING), ..state.clone() }),
+        })
+        .collect();
+    stored.apply(&marked);
+    let split = done(&stored, &Operation::Split { track: DRIVING, sample: 6 });
+    let other = split.next_number() - 1;
+    assert!(split.track(other).unwrap().boxes.values().all(|state| state.origin == Some(DRIVING)));
+    let moved = done(&split, &shift(other, 7, Scope::Box, 0.2));
+    assert_eq!(moved.track(other).unwrap().boxes[&7].origin, Some(DRIVING));
+    let merged = done(&moved, &Operation::Merge { track: other, into: PARKED });
+    let from_it = merged.track(PARKED).unwrap().boxes.values().filter(|state| state.origin == Some(DRIVING)).count();
+    assert!(from_it > 0);
+}

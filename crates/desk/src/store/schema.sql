@@ -1,5 +1,11 @@
 -- Plain SQL on purpose: integers, text and primary keys, nothing that only one database has. Times are milliseconds since the Unix epoch.
 
+-- What holds for the database as a whole: its identity.
+create table if not exists desk (
+    name text primary key,
+    value text not null
+);
+
 create table if not exists person (
     name text primary key,
     role text not null,
@@ -21,6 +27,12 @@ create table if not exists session (
     expires_ms bigint not null
 );
 
+-- Passwords that were tried within the last minute, right or wrong.
+create table if not exists attempt (
+    name text not null,
+    at_ms bigint not null
+);
+
 create table if not exists clip (
     vehicle text not null,
     clip bigint not null,
@@ -29,6 +41,10 @@ create table if not exists clip (
     -- newest revision that was written from here, and the one that is being written
     last_revision integer not null,
     finishing_revision integer,
+    -- last operation that is in the one that is being written
+    finishing_seq bigint not null default 0,
+    -- what is told of it once it is written
+    finishing_message text,
     finished_seq bigint not null,
     primary key (vehicle, clip)
 );
@@ -80,12 +96,22 @@ create table if not exists audit (
     clip bigint,
     detail text not null
 );
-create index if not exists audit_by_person on audit (person, action, at_ms);
+create index if not exists audit_by_time on audit (at_ms);
+
+-- Clips that were put into a lot. The others are in the lot of their day.
+create table if not exists lot (
+    vehicle text not null,
+    clip bigint not null,
+    lot text not null,
+    primary key (vehicle, clip)
+);
 
 -- Verdicts that wait to be published. Written in the transaction of their operation; taken out when the broker has them.
 create table if not exists outbox (
     id text primary key,
     vehicle text not null,
     at_ms bigint not null,
-    body text not null
+    body text not null,
+    -- order in which they were made; clocks may go back
+    place bigint not null default 0
 );

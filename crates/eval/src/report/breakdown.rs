@@ -7,6 +7,7 @@ use crate::labels::{FrameKey, Object};
 use crate::numbers::share;
 use crate::overlap::Space;
 use crate::pairing::Pairs;
+use crate::report::trust::Trust;
 
 /// Bounds of the range bands (metres).
 pub const BANDS_M: [[f64; 2]; 4] = [[0.0, f64::INFINITY], [0.0, 30.0], [30.0, 50.0], [50.0, f64::INFINITY]];
@@ -78,6 +79,8 @@ pub struct Band {
     pub ap: f64,
     /// Precision at recall 0.6; null where it is not reached.
     pub precision_at_recall_60: Option<f64>,
+    /// How far the confidences can be trusted; null where they are no probabilities.
+    pub trust: Option<Trust>,
     /// Precision over recall, one point a label of falling confidence, thinned to at most 200.
     pub curve: Vec<[f64; 2]>,
 }
@@ -218,6 +221,7 @@ fn band(class: &ClassRule, range_m: [f64; 2], agreement: Agreement, truth: u64, 
         recall: share(tp as f64, truth as f64),
         ap: 100.0 * area,
         precision_at_recall_60: reached,
+        trust: Trust::of(&judged),
         curve: thinned,
     }
 }

@@ -51,11 +51,13 @@ pub fn html(heading: &Heading, breakdown: &Breakdown) -> String {
     }
     page.push_str("</table><h2>Precision over recall</h2>");
     page.push_str(&chart::precision_recall(&breakdown.bands));
-    page.push_str("<h2>By class and range</h2><table><tr><th>class</th><th>range</th><th>right when</th><th>truth</th><th>found</th><th>missed</th><th>false</th><th>precision</th><th>recall</th><th>AP</th></tr>");
+    page.push_str("<h2>By class and range</h2><table><tr><th>class</th><th>range</th><th>right when</th><th>truth</th><th>found</th><th>missed</th><th>false</th><th>precision</th><th>recall</th><th>AP</th><th>ECE</th><th>Brier</th><th>AURC</th></tr>");
     for band in &breakdown.bands {
+        let numbers = band.trust.map(|trust| [trust.ece, trust.brier, trust.aurc]);
+        let trust = numbers.map_or_else(|| "<td></td>".repeat(3), |n| n.map(|n| format!("<td>{n:.3}</td>")).concat());
         let _ = write!(
             page,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td>{:.1}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td>{:.1}</td>{trust}</tr>",
             escape(&band.class),
             range(band),
             escape(&band.agreement),

@@ -3,7 +3,7 @@
 use boxwright_model::{ClassId, ClassSpec, Taxonomy};
 
 use super::motion::Motion;
-use super::placed::{Path, Placed, Placement, quantile};
+use super::placed::{How, Path, Placed, Placement, quantile};
 use crate::classify::{IMPOSSIBLE, Kind, probability};
 use crate::look::{self, TrackLooks};
 
@@ -37,7 +37,10 @@ pub fn judge(path: &Path, motion: &Motion, taxonomy: &Taxonomy) -> Verdict {
         .collect();
     let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]).then(b.cmp(a)));
     let Some(best) = best else { return Verdict { class: taxonomy.unknown(), score: 0.0, logits, looks } };
-    let score = probability(logits[best]);
+    // What is a car or a lorry is a vehicle all the same: doubt between classes of one kind is no doubt that something is there.
+    let kind = Kind::of(&taxonomy.classes()[best]);
+    let of_kind = taxonomy.classes().iter().zip(&logits).filter(|(class, _)| Kind::of(class) == kind);
+    let score = probability(of_kind.map(|(_, logit)| logit.exp()).sum::<f64>().ln());
     // What surely moves and fits no class well is still worth a look.
     let strange = logits[best] < -0.5 && !motion.is_static && motion.shift_m > 4.0 && path.sightings.len() >= 12 && shared >= 0.0;
     if strange && fits(path, taxonomy.get(taxonomy.unknown())) {
@@ -52,15 +55,19 @@ fn fits(path: &Path, class: &ClassSpec) -> bool {
     a.max(b) <= class.max_lwh_m[0].min(8.0) && a.min(b) <= class.max_lwh_m[1].min(3.0)
 }
 
+/// Points from which more make no better view.
+const WELL_SEEN_POINTS: u32 = 200;
+
 /// The weighted mean of a class's votes: near and well-seen sightings count more.
 fn mean_vote(path: &Path, class: usize) -> f64 {
-    let (mut sum, mut weight) = (0.0, 1e-9);
+    let (mut sum, mut total) = (0.0, 1e-9);
     for sighting in &path.sightings {
         let vote = sighting.votes.get(class).map_or(IMPOSSIBLE, |vote| vote.logit);
-        sum += sighting.weight() * vote;
-        weight += sighting.weight();
+        let weight = f64::from(sighting.num_points.min(WELL_SEEN_POINTS)).sqrt();
+        sum += weight * vote;
+        total += weight;
     }
-    sum / weight
+    sum / total
 }
 
 fn motion_evidence(id: ClassId, class: &ClassSpec, path: &Path, motion: &Motion) -> f64 {
@@ -116,7 +123,7 @@ pub fn accept(
     path: Path,
     motion: Motion,
     verdict: Verdict,
-    (size_source, placements): (&'static str, Vec<Placement>),
+    (how, placements): (How, Vec<Placement>),
     taxonomy: &Taxonomy,
     min_score: f64,
 ) -> Option<Placed> {
@@ -132,7 +139,7 @@ pub fn accept(
         class: verdict.class,
         score,
         motion,
-        size_source,
+        how,
         logits: verdict.logits,
         looks: verdict.looks,
         placements,

@@ -8,25 +8,28 @@ use nalgebra::Vector3;
 
 use super::ClipConfig;
 use super::evidence::Verdict;
-use super::placed::{Path, Placement, Sighting, quantile};
+use super::placed::{How, Path, Placement, Sighting, quantile};
 use super::still::whole;
-use crate::classify::Kind;
+use crate::classify::{Kind, TOP_MARGIN_M};
 use crate::fit::spans;
 
 /// Times that outlines and velocities are improved by each other. What is wrong with a velocity moves a point by that times the milliseconds in
 /// which the beam passes, or the 100 ms of a seam: after two times nothing that could be measured is left.
 const ROUNDS: usize = 2;
+/// How much worse the boxes may lie on what was seen after smoothing, the middle one of all sightings (metres): measured centres lie on every
+/// error of the measurement.
+const WORSE_M: f64 = 0.05;
 
 /// A local line through the positions.
 #[derive(Clone, Copy)]
-struct Local {
-    position: [f64; 2],
+pub(super) struct Local {
+    pub(super) position: [f64; 2],
     velocity: [f64; 2],
 }
 
-/// One placement a sighting, and where the size is from.
+/// One placement a sighting, and how it came about.
 #[must_use]
-pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy, config: &ClipConfig) -> Option<(&'static str, Vec<Placement>)> {
+pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy, config: &ClipConfig) -> Option<(How, Vec<Placement>)> {
     let class = taxonomy.get(verdict.class);
     let (kind, prior) = (Kind::of(class), class.prior_lwh_m);
     let rough: Vec<[f64; 2]> =
@@ -41,11 +44,19 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy, config: &ClipC
         measured = path.sightings.iter().zip(&headings).map(|(s, yaw)| s.centered(kind, *yaw, length_width)).collect();
         smooth = lines(&path, &measured, config.smoothing_s);
     }
-    let height = quantile(path.sightings.iter().map(|s| s.top_m), 0.8)?;
+    let centers: Vec<[f64; 2]> = measured.iter().zip(&smooth).map(|(m, s)| near(*m, s.position, config.max_smoothing_m)).collect();
+    let smooth_m = path.edge_fit_m(|index| (centers[index], headings[index]), length_width);
+    let measured_m = path.edge_fit_m(|index| (measured[index], headings[index]), length_width);
+    let (refined, edge_m, refused_edge_m, centers) = if smooth_m <= measured_m + WORSE_M {
+        ("smoothed", smooth_m, None, centers)
+    } else {
+        ("as_measured", measured_m, Some(smooth_m), measured)
+    };
+    let height = quantile(path.sightings.iter().map(|s| s.top_m), 0.8)? + TOP_MARGIN_M;
     let size = Vector3::new(length_width[0], length_width[1], height);
     let place = |(index, s): (usize, &Sighting)| {
-        let center = near(measured[index], smooth[index].position, config.max_smoothing_m);
-        let world = Vector3::new(center[0] + path.origin[0], center[1] + path.origin[1], s.floor_m + height / 2.0);
+        let center = centers[index];
+        let world = Vector3::new(center[0] + path.origin[0], center[1] + path.origin[1], floor_about(&path, index) + height / 2.0);
         Placement {
             sweep: s.sweep,
             stamp_ns: s.stamp_ns,
@@ -55,7 +66,14 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy, config: &ClipC
             num_points: s.num_points,
         }
     };
-    Some((source, path.sightings.iter().enumerate().map(place).collect()))
+    let how = How { size_source: source, refined, edge_m, refused_edge_m };
+    Some((how, path.sightings.iter().enumerate().map(place).collect()))
+}
+
+/// Height of the ground under a sighting: the middle one of those about it.
+fn floor_about(path: &Path, index: usize) -> f64 {
+    let near = &path.sightings[index.saturating_sub(3)..(index + 4).min(path.sightings.len())];
+    quantile(near.iter().map(|s| s.floor_m), 0.5).unwrap_or(path.sightings[index].floor_m)
 }
 
 /// The smooth position, but no farther from the measured one than allowed: a smoother that is not held destroys labels.
@@ -66,7 +84,7 @@ fn near(measured: [f64; 2], smooth: [f64; 2], limit: f64) -> [f64; 2] {
 }
 
 /// Straight lines through the positions within `half_window_s` of each sighting, near ones and well-seen ones weighing more.
-fn lines(path: &Path, positions: &[[f64; 2]], half_window_s: f64) -> Vec<Local> {
+pub(super) fn lines(path: &Path, positions: &[[f64; 2]], half_window_s: f64) -> Vec<Local> {
     let times: Vec<f64> = path.sightings.iter().map(|s| s.seconds).collect();
     let mut first = 0;
     let mut found = Vec::with_capacity(times.len());
@@ -122,7 +140,7 @@ fn headings(path: &Path, lines: &[Local], class: &ClassSpec) -> Vec<f64> {
 }
 
 /// Length and width of the track: the upper end of what was seen along the headings, or the prior where most was hidden.
-fn size(path: &Path, headings: &[f64], class: &ClassSpec) -> Option<([f64; 2], &'static str)> {
+pub(super) fn size(path: &Path, headings: &[f64], class: &ClassSpec) -> Option<([f64; 2], &'static str)> {
     let seen: Vec<[f64; 2]> = path
         .sightings
         .iter()

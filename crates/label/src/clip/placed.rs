@@ -59,6 +59,15 @@ pub struct Path {
 }
 
 impl Path {
+    /// The middle one of the edge fits of all sightings, each with its centre and heading.
+    pub(super) fn edge_fit_m(&self, place: impl Fn(usize) -> ([f64; 2], f64), length_width: [f64; 2]) -> f64 {
+        let fits = self.sightings.iter().enumerate().map(|(index, s)| {
+            let (center, yaw) = place(index);
+            s.edge_fit_m(center, yaw, length_width)
+        });
+        quantile(fits, 0.5).unwrap_or(f64::INFINITY)
+    }
+
     pub(super) fn of(track: &TrackHistory, sweeps: &[SweepInfo]) -> Option<Self> {
         let start_ns = sweeps.first()?.stamp_ns;
         let first = track.observations.first()?;
@@ -138,6 +147,18 @@ impl Sighting {
         completed_center(spans(&self.outline, yaw_rad), yaw_rad, length_width, anchor(kind, self.lidar_xy))
     }
 
+    /// Mean distance of the outline to the nearest side of a rectangle (length along `yaw_rad`): how well it lies on what was seen.
+    pub(super) fn edge_fit_m(&self, center: [f64; 2], yaw_rad: f64, length_width: [f64; 2]) -> f64 {
+        let (sin, cos) = yaw_rad.sin_cos();
+        let off = |p: &[f64; 2]| {
+            let (x, y) = (p[0] - center[0], p[1] - center[1]);
+            let beyond = |along: f64, side: f64| along.abs() - side / 2.0;
+            let (du, dv) = (beyond(x * cos + y * sin, length_width[0]), beyond(y * cos - x * sin, length_width[1]));
+            if du.max(dv) <= 0.0 { -du.max(dv) } else { du.max(0.0).hypot(dv.max(0.0)) }
+        };
+        self.outline.iter().map(off).sum::<f64>() / self.outline.len().max(1) as f64
+    }
+
     /// Heading of the length for a class, by that class's vote.
     pub(super) fn length_yaw(&self, class: ClassId) -> f64 {
         let turned = self.votes.get(usize::from(class.0)).is_some_and(|vote| vote.turned);
@@ -162,6 +183,20 @@ pub struct Placement {
     pub num_points: u32,
 }
 
+/// How the boxes of a track came about: what the finish proposed, and whether the acceptance test took it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct How {
+    /// Where the size is from: `seen` or `prior`.
+    pub size_source: &'static str,
+    /// `one_pose`: parked, all boxes alike; `followed`: parked, but one pose fitted worse, because the vehicle's own pose drifts;
+    /// `smoothed`: moving, along a smooth path; `as_measured`: moving, but a smooth path fitted worse.
+    pub refined: &'static str,
+    /// Distance of the outlines to the boxes' sides, the middle one of all sightings (metres).
+    pub edge_m: f64,
+    /// The same of what was refused; `None` where nothing was.
+    pub refused_edge_m: Option<f64>,
+}
+
 /// A track that is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placed {
@@ -173,8 +208,8 @@ pub struct Placed {
     pub score: f64,
     /// How it moved.
     pub motion: Motion,
-    /// Where the size is from: `seen` or `prior`.
-    pub size_source: &'static str,
+    /// How the boxes came about.
+    pub how: How,
     /// Mean log-odds a class, for the evidence.
     pub logits: Vec<f64>,
     /// What cameras said: part of the log-odds.

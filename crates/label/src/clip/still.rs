@@ -2,37 +2,110 @@
 //!
 //! The outlines of all sightings are laid over each other in the world, cells seen in one sweep only are left out, and the rest gives the
 //! heading. The sides are those that most sightings agree on; where they face the lidar they stay, others grow to the prior.
+//!
+//! One pose is kept only if it lies on what the sightings saw: where the vehicle's own pose drifts it does not, and the object is followed.
 
 use boxwright_model::{ClassSpec, Cuboid, Taxonomy};
 use nalgebra::Vector3;
 
 use super::evidence::Verdict;
-use super::placed::{Path, Placement, Sighting, quantile};
-use crate::classify::{Kind, anchor, hidden, whole_side};
+use super::moving::{lines, size};
+use super::placed::{How, Path, Placement, Sighting, quantile};
+use crate::classify::{Kind, TOP_MARGIN_M, anchor, hidden, whole_side};
 use crate::fit::{best_yaw, completed_center, spans};
 
 /// Side of the cells in which the outlines are counted (metres).
 const CELL_M: f64 = 0.1;
-/// One placement a sighting, all at the same pose, and where the size is from.
+/// Half of the window in which a parked object is followed where poses drift (seconds).
+const FOLLOW_S: f64 = 1.5;
+/// Tracks with fewer sightings are not followed.
+const FOLLOW_HITS: usize = 8;
+/// Farthest that the mean of the sightings' headings may be from the heading of all points together (radians).
+const MAX_TURN_RAD: f64 = 0.2;
+/// A parked object is followed only where that fits better than this part of what one pose does,
+const MUCH_BETTER: f64 = 0.75;
+/// and better by at least this (metres).
+const MUCH_BETTER_M: f64 = 0.02;
+
+/// One placement a sighting, all at the same pose unless the vehicle's own pose drifts, and how that came about.
 #[must_use]
-pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(&'static str, Vec<Placement>)> {
+pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(How, Vec<Placement>)> {
     let class = taxonomy.get(verdict.class);
-    let height = quantile(path.sightings.iter().map(|s| s.top_m), 0.8)?;
+    let height = quantile(path.sightings.iter().map(|s| s.top_m), 0.8)? + TOP_MARGIN_M;
     let floor = quantile(path.sightings.iter().map(|s| s.floor_m), 0.5)?;
-    let (center, yaw, length_width, source) =
-        if Kind::of(class) == Kind::Person { upright(path, class)? } else { rectangle(path, verdict, class)? };
-    let size = Vector3::new(length_width[0], length_width[1], height);
-    let world = Vector3::new(center[0] + path.origin[0], center[1] + path.origin[1], floor + height / 2.0);
-    let cuboid = Cuboid::upright(world, size, yaw);
-    let at = |s: &Sighting| Placement {
+    let is_person = Kind::of(class) == Kind::Person;
+    let (center, yaw, length_width, source) = if is_person { upright(path, class)? } else { rectangle(path, verdict, class)? };
+    let one = Parked { centers: vec![center; path.sightings.len()], yaw, length_width, source };
+    let headings = [yaw, near_heading(mean_yaw(path), yaw)];
+    let followed = headings.into_iter().filter(|_| !is_person).filter_map(|yaw| follow(path, yaw, class));
+    let one_m = one.edge_fit_m(path);
+    let better = followed
+        .map(|followed| (followed.edge_fit_m(path), followed))
+        .reduce(|best, other| if other.0 < best.0 { other } else { best })
+        .filter(|(edge_m, _)| *edge_m < MUCH_BETTER * one_m - MUCH_BETTER_M);
+    let (how, kept) = match better {
+        Some((edge_m, kept)) => (How { size_source: kept.source, refined: "followed", edge_m, refused_edge_m: Some(one_m) }, kept),
+        None => (How { size_source: source, refined: "one_pose", edge_m: one_m, refused_edge_m: None }, one),
+    };
+    let size = Vector3::new(kept.length_width[0], kept.length_width[1], height);
+    let at = |(s, center): (&Sighting, &[f64; 2])| Placement {
         sweep: s.sweep,
         stamp_ns: s.stamp_ns,
         points_ns: s.points_ns,
-        world_from_box: cuboid,
+        world_from_box: Cuboid::upright(
+            Vector3::new(center[0] + path.origin[0], center[1] + path.origin[1], floor + height / 2.0),
+            size,
+            kept.yaw,
+        ),
         velocity_mps: [0.0; 2],
         num_points: s.num_points,
     };
-    Some((source, path.sightings.iter().map(at).collect()))
+    Some((how, path.sightings.iter().zip(&kept.centers).map(at).collect()))
+}
+
+/// A parked object: where it stood at each sighting.
+struct Parked {
+    centers: Vec<[f64; 2]>,
+    yaw: f64,
+    length_width: [f64; 2],
+    source: &'static str,
+}
+
+impl Parked {
+    fn edge_fit_m(&self, path: &Path) -> f64 {
+        path.edge_fit_m(|index| (self.centers[index], self.yaw), self.length_width)
+    }
+}
+
+/// Heading and size of the whole track, but the place as it was measured about each moment: where the vehicle's own pose drifts, a parked
+/// object seems to drift too, and one pose would be right for no sweep.
+fn follow(path: &Path, length_yaw: f64, class: &ClassSpec) -> Option<Parked> {
+    if path.sightings.len() < FOLLOW_HITS {
+        return None;
+    }
+    let (length_width, source) = size(path, &vec![length_yaw; path.sightings.len()], class)?;
+    let kind = Kind::of(class);
+    let measured: Vec<[f64; 2]> = path.sightings.iter().map(|s| s.centered(kind, length_yaw, length_width)).collect();
+    let centers = lines(path, &measured, FOLLOW_S).iter().map(|line| line.position).collect();
+    Some(Parked { centers, yaw: length_yaw, length_width, source })
+}
+
+/// The quarter turn of a heading that is nearest to another; the other itself where none is near, because then one of them is no heading.
+fn near_heading(yaw: f64, other: f64) -> f64 {
+    let quarter = std::f64::consts::FRAC_PI_2;
+    let apart = yaw - other - ((yaw - other) / quarter).round() * quarter;
+    if apart.abs() < MAX_TURN_RAD { other + apart } else { other }
+}
+
+/// Mean of the sightings' headings, which are known up to quarter turns.
+fn mean_yaw(path: &Path) -> f64 {
+    let (mut x, mut y) = (0.0, 0.0);
+    for s in &path.sightings {
+        let (sin, cos) = (4.0 * s.yaw_rad).sin_cos();
+        let weight = s.weight() / (0.05 + s.residual_m);
+        (x, y) = (x + weight * cos, y + weight * sin);
+    }
+    y.atan2(x) / 4.0
 }
 
 type Rectangle = ([f64; 2], f64, [f64; 2], &'static str);

@@ -146,6 +146,33 @@ fn a_live_box_was_measured_where_its_velocity_says() {
     assert!(moving > 0, "no live box knows the speed of the oncoming car");
 }
 
+#[test]
+fn a_parked_car_is_followed_only_where_the_vehicles_own_pose_drifts() {
+    let placed = |drift_mps: f64| {
+        let mut labeler = ClipLabeler::new(&LabelConfig::default(), taxonomy(), ClipId(0));
+        for sweep in 0..30 {
+            let seconds = 0.1 * f64::from(sweep);
+            let x = 11.0 - 3.0 * seconds;
+            labeler.sweep(&SweepInput {
+                sample_id: format!("v:{sweep}").into(),
+                stamp_ns: i64::from(sweep) * NS_PER_S / 10,
+                points: &cast(&[[x, 5.0, 0.2, 4.3, 1.8, 1.5]]),
+                world_from_ego: Some(Pose::translation((3.0 + drift_mps) * seconds, 0.0, 0.0)),
+                lidar_origin_ego_m: [0.0, 0.0, 1.8],
+            });
+        }
+        let labels = labeler.finish();
+        assert_eq!(labels.tracks.len(), 1, "{:#?}", labels.tracks);
+        let off = |b: &Box3| (b.ego_from_box.center_m.x - (11.0 - 3.0 * b.sample_stamp_ns as f64 * 1e-9)).abs();
+        let evidence: serde_json::Value = serde_json::from_str(&labels.boxes[0].evidence).unwrap();
+        (labels.boxes.iter().map(off).fold(0.0, f64::max), evidence["refined"].as_str().unwrap().to_owned())
+    };
+    let (true_pose_m, refined) = placed(0.0);
+    assert!(true_pose_m < 0.4 && refined == "one_pose", "{true_pose_m} {refined}");
+    let (drifting_m, refined) = placed(0.25);
+    assert!(drifting_m < 0.5 && refined == "followed", "{drifting_m} {refined}");
+}
+
 fn sweep_of(xyz: &[[f32; 3]]) -> PointCloud {
     PointCloud {
         x: xyz.iter().map(|p| p[0]).collect(),

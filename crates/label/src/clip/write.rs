@@ -18,6 +18,10 @@ struct Evidence<'a> {
     size: &'a str,
     #[serde(rename = "static")]
     is_static: bool,
+    refined: &'a str,
+    edge_m: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused_edge_m: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     camera: Option<CameraEvidence<'a>>,
 }
@@ -28,6 +32,7 @@ struct CameraEvidence<'a> {
     model: &'a str,
     version: &'a str,
     sha256: &'a str,
+    manifest_sha256: &'a str,
     looks: u32,
     logits: Vec<f64>,
 }
@@ -109,18 +114,27 @@ fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepIn
 }
 
 fn evidence(track: &Placed, placement: &Placement, camera: Option<&ModelSpec>) -> String {
-    let rounded = |logits: &[f64]| logits.iter().map(|l| (l * 100.0).round() / 100.0).collect();
-    let logits = rounded(&track.logits);
+    let rounded = |value: &f64| (value * 100.0).round() / 100.0;
     let camera = camera.filter(|_| track.looks.looks > 0).map(|spec| CameraEvidence {
         model: &spec.name,
         version: &spec.version,
         sha256: &spec.sha256,
+        manifest_sha256: &spec.manifest_sha256,
         looks: track.looks.looks,
-        logits: rounded(&track.looks.logits),
+        logits: track.looks.logits.iter().map(rounded).collect(),
     });
-    let (hits, is_static) = (track.placements.len(), track.motion.is_static);
-    serde_json::to_string(&Evidence { points: placement.num_points, hits, logits, size: track.size_source, is_static, camera })
-        .unwrap_or_default()
+    let evidence = Evidence {
+        points: placement.num_points,
+        hits: track.placements.len(),
+        logits: track.logits.iter().map(rounded).collect(),
+        size: track.how.size_source,
+        is_static: track.motion.is_static,
+        refined: track.how.refined,
+        edge_m: rounded(&track.how.edge_m),
+        refused_edge_m: track.how.refused_edge_m.as_ref().map(rounded),
+        camera,
+    };
+    serde_json::to_string(&evidence).unwrap_or_default()
 }
 
 fn track_of(track: &Placed, boxes: &[Box3], clip: ClipId) -> Option<Track> {

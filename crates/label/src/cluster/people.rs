@@ -1,7 +1,8 @@
 //! The finer pass: parts persons who walk side by side.
 //!
 //! Shoulders and heads are apart where bags, arms and shadows join the columns. The upper bodies of a small group are put on a fine grid;
-//! where they fall into two or more pieces, all of a person's width, the group is parted and every point goes to the nearest piece.
+//! where they fall into two or more pieces, all of a person's width, the group is parted and every point goes to the nearest piece. Out of
+//! larger groups (a hedge, a low wall, a row of cars) upper bodies of a person's width are taken that have room about them.
 
 use super::{ClusterConfig, Group};
 
@@ -9,6 +10,8 @@ use super::{ClusterConfig, Group};
 const MAX_EXTENT_M: f32 = 5.0;
 /// Upper bodies stand between these heights above the ground (metres).
 const UPPER_BODY_M: std::ops::Range<f32> = 0.9..2.1;
+/// Where the heads of persons are above the ground (metres).
+const STANDING_M: std::ops::Range<f32> = 1.2..2.2;
 /// Widest upper body (metres).
 const MAX_PERSON_M: f32 = 1.0;
 /// Side of the fine grid's cells (metres).
@@ -17,18 +20,184 @@ const FINE_M: f32 = 0.1;
 const MIN_PIECE: usize = 5;
 /// Centres of two persons are at least this far apart (metres).
 const MIN_APART_M: f32 = 0.45;
-const SIDE: usize = (MAX_EXTENT_M / FINE_M) as usize + 2;
+/// Most cells of the fine grid along a side: 60 metres, twice the range of the pass.
+const MAX_SIDE: usize = 600;
+/// What stands this near to the middle of a person is on the person (metres).
+const PERSON_RADIUS_M: f32 = 0.5;
+/// Between that and this distance there is room about a person who stands apart (metres).
+const ROOM_RADIUS_M: f32 = 0.8;
+/// How many points may stand in that room, as a part of the person's own: one more person beside it, but no hedge.
+const MAX_CROWDED: f32 = 1.0;
+/// Fewest points of a person who is taken out of something larger.
+const MIN_APART_POINTS: usize = 12;
 
-/// Replaces each group that is several persons by one group a person.
+/// Replaces each group that is several persons by one group a person, and takes persons out of groups that are larger than that.
 pub(super) fn part(groups: &mut Vec<Group>, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], config: &ClusterConfig) {
     let mut parted = Vec::with_capacity(groups.len());
-    for group in groups.drain(..) {
-        match pieces(&group, points, above, origin, config) {
-            Some(centers) => parted.extend(assign(&group, points, &centers, config.min_points as usize)),
-            None => parted.push(group),
+    for mut group in groups.drain(..) {
+        if let Some(centers) = pieces(&group, points, above, origin, config) {
+            parted.extend(assign(&group, points, &centers, config.min_points as usize));
+        } else {
+            let apart = take_out(&mut group, points, above, origin, config);
+            if group.members.len() >= config.min_points as usize {
+                parted.push(group);
+            }
+            parted.extend(apart);
         }
     }
     *groups = parted;
+}
+
+/// Persons who stand at a hedge, a low wall or a row of cars: upper bodies of a person's width with room about them.
+fn take_out(group: &mut Group, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], config: &ClusterConfig) -> Vec<Group> {
+    if group.tall || group.members.len() < 4 * MIN_APART_POINTS {
+        return Vec::new();
+    }
+    let near = config.people_range_m as f32;
+    let place = |member: &u32| [points[*member as usize][0], points[*member as usize][1]];
+    let within = |p: &[f32; 2]| (p[0] - origin[0]).abs() < near && (p[1] - origin[1]).abs() < near;
+    let Some(grid) = Fine::over(group.members.iter().map(place).filter(within)) else { return Vec::new() };
+    if grid.reach_m() < MAX_EXTENT_M {
+        return Vec::new();
+    }
+    let mut count = vec![0u16; grid.cells()];
+    for member in &group.members {
+        let p = place(member);
+        if within(&p) && UPPER_BODY_M.contains(&above[*member as usize]) {
+            let cell = grid.cell(&p);
+            count[cell] = count[cell].saturating_add(1);
+        }
+    }
+    let mut owner = vec![0u16; grid.cells()];
+    let mut persons = 0;
+    for center in grid.narrow_pieces(&count, origin) {
+        if grid.has_room(&count, center) {
+            persons += 1;
+            grid.around(center, PERSON_RADIUS_M).for_each(|cell| owner[cell] = persons);
+        }
+    }
+    if persons == 0 {
+        return Vec::new();
+    }
+    let empty = Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall };
+    let mut taken = vec![empty; usize::from(persons)];
+    let (mut top, mut low) = (vec![0.0f32; taken.len()], vec![false; taken.len()]);
+    let owner_of = |member: &u32| {
+        let p = place(member);
+        within(&p).then(|| usize::from(owner[grid.cell(&p)])).and_then(|owner| owner.checked_sub(1))
+    };
+    for member in &group.members {
+        if let Some(person) = owner_of(member) {
+            taken[person].members.push(*member);
+            top[person] = top[person].max(above[*member as usize]);
+            low[person] |= above[*member as usize] < UPPER_BODY_M.start;
+        }
+    }
+    let is_person =
+        |person: usize| taken[person].members.len() >= MIN_APART_POINTS && low[person] && STANDING_M.contains(&top[person]);
+    let good: Vec<bool> = (0..taken.len()).map(is_person).collect();
+    group.members.retain(|member| owner_of(member).is_none_or(|person| !good[person]));
+    let mut good = good.into_iter();
+    taken.retain(|_| good.next().unwrap_or(false));
+    taken
+}
+
+/// A fine grid over some points seen from above.
+struct Fine {
+    low: [f32; 2],
+    size: [usize; 2],
+}
+
+impl Fine {
+    fn over(points: impl Iterator<Item = [f32; 2]>) -> Option<Self> {
+        let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
+        for p in points {
+            for axis in 0..2 {
+                low[axis] = low[axis].min(p[axis]);
+                high[axis] = high[axis].max(p[axis]);
+            }
+        }
+        let side = |axis: usize| (((high[axis] - low[axis]) / FINE_M).max(0.0) as usize + 1).min(MAX_SIDE);
+        low[0].is_finite().then(|| Self { low, size: [side(0), side(1)] })
+    }
+
+    fn cells(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    fn reach_m(&self) -> f32 {
+        self.size[0].max(self.size[1]) as f32 * FINE_M
+    }
+
+    fn cell(&self, p: &[f32; 2]) -> usize {
+        let along = |axis: usize| (((p[axis] - self.low[axis]) / FINE_M).max(0.0) as usize).min(self.size[axis] - 1);
+        along(1) * self.size[0] + along(0)
+    }
+
+    /// Cells whose middle is within a radius of a place.
+    fn around(&self, center: [f32; 2], radius_m: f32) -> impl Iterator<Item = usize> + '_ {
+        let steps = (radius_m / FINE_M).ceil() as i32;
+        let at = |axis: usize| ((center[axis] - self.low[axis]) / FINE_M) as i32;
+        let (cx, cy) = (at(0), at(1));
+        let cells = (-steps..=steps).flat_map(move |dy| (-steps..=steps).map(move |dx| (dx, dy)));
+        let limit = (radius_m / FINE_M).powi(2);
+        cells.filter(move |(dx, dy)| (dx * dx + dy * dy) as f32 <= limit).filter_map(move |(dx, dy)| {
+            let (x, y) = (usize::try_from(cx + dx).ok()?, usize::try_from(cy + dy).ok()?);
+            (x < self.size[0] && y < self.size[1]).then_some(y * self.size[0] + x)
+        })
+    }
+
+    /// Whether little stands as high as the person's upper body about it.
+    fn has_room(&self, count: &[u16], center: [f32; 2]) -> bool {
+        let sum = |radius: f32| self.around(center, radius).map(|cell| f32::from(count[cell])).sum::<f32>();
+        let own = sum(PERSON_RADIUS_M);
+        sum(ROOM_RADIUS_M) - own <= MAX_CROWDED * own
+    }
+
+    /// Middles of the connected pieces of filled cells that are as narrow as a person.
+    fn narrow_pieces(&self, count: &[u16], origin: [f32; 2]) -> Vec<[f32; 2]> {
+        let filled = |cell: usize| count[cell] > 0;
+        let mut seen = vec![false; count.len()];
+        let mut found = Vec::new();
+        let mut piece = Vec::new();
+        for start in 0..count.len() {
+            if !filled(start) || seen[start] {
+                continue;
+            }
+            seen[start] = true;
+            piece.push(start);
+            let (x, y) = (start % self.size[0], start / self.size[0]);
+            let range = (self.low[0] + x as f32 * FINE_M - origin[0]).hypot(self.low[1] + y as f32 * FINE_M - origin[1]);
+            let reach = reach_at(range);
+            let (mut bound, mut next) = ([[x, x], [y, y]], 0);
+            while let Some(cell) = piece.get(next).copied() {
+                next += 1;
+                let (x, y) = (cell % self.size[0], cell / self.size[0]);
+                bound = [[bound[0][0].min(x), bound[0][1].max(x)], [bound[1][0].min(y), bound[1][1].max(y)]];
+                for ny in y.saturating_sub(reach)..=(y + reach).min(self.size[1] - 1) {
+                    for nx in x.saturating_sub(reach)..=(x + reach).min(self.size[0] - 1) {
+                        let around = ny * self.size[0] + nx;
+                        if filled(around) && !seen[around] {
+                            seen[around] = true;
+                            piece.push(around);
+                        }
+                    }
+                }
+            }
+            piece.clear();
+            let extent = |axis: usize| (bound[axis][1] - bound[axis][0] + 1) as f32 * FINE_M;
+            if extent(0).max(extent(1)) <= MAX_PERSON_M && extent(0).max(extent(1)) >= 2.0 * FINE_M {
+                let middle = |axis: usize| self.low[axis] + (bound[axis][0] + bound[axis][1] + 1) as f32 * FINE_M / 2.0;
+                found.push([middle(0), middle(1)]);
+            }
+        }
+        found
+    }
+}
+
+/// Neighbouring returns on a body are about 3.5 milliradians apart for common rigs; farther out a cell may stay empty between them.
+fn reach_at(range_m: f32) -> usize {
+    if range_m < 15.0 { 1 } else { 2 }
 }
 
 fn pieces(group: &Group, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], config: &ClusterConfig) -> Option<Vec<[f32; 2]>> {
@@ -46,11 +215,10 @@ fn pieces(group: &Group, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], c
     }
     let extent = (high[0] - low[0]).max(high[1] - low[1]);
     let range = (low[0] - origin[0]).hypot(low[1] - origin[1]);
-    if !(0.8..MAX_EXTENT_M).contains(&extent) || !(1.2..2.2).contains(&top) || range > config.people_range_m as f32 {
+    if !(0.8..MAX_EXTENT_M).contains(&extent) || !STANDING_M.contains(&top) || range > config.people_range_m as f32 {
         return None;
     }
-    // Neighbouring returns on a body are about 3.5 milliradians apart for common rigs; farther out a cell may stay empty between them.
-    let reach = if range < 15.0 { 1 } else { 2 };
+    let reach = reach_at(range) as i32;
     let mut upper: Vec<[f32; 2]> = Vec::with_capacity(group.members.len());
     upper.extend(
         group
@@ -66,6 +234,8 @@ fn pieces(group: &Group, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], c
 }
 
 /// Centres of the pieces of the upper bodies, or `None` where one of them is wider than a person.
+const SIDE: usize = (MAX_EXTENT_M / FINE_M) as usize + 2;
+
 fn persons(upper: &[[f32; 2]], low: [f32; 2], reach: i32) -> Option<Vec<[f32; 2]>> {
     let cell = |p: &[f32; 2]| {
         let clamp = |v: f32| ((v / FINE_M).max(0.0) as usize).min(SIDE - 1);

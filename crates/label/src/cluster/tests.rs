@@ -39,6 +39,21 @@ fn two_persons_whose_arms_touch_are_parted() {
 }
 
 #[test]
+fn a_person_at_a_low_wall_is_taken_out_of_it_and_a_bump_of_a_hedge_is_not() {
+    let mut points = Vec::new();
+    block(&mut points, 4.0..14.0, 3.4..3.5, 0.3..0.8);
+    let wall = points.len();
+    block(&mut points, 8.0..8.4, 3.0..3.3, 0.3..1.7);
+    let found = groups(&points);
+    assert_eq!(found.len(), 2);
+    assert_eq!(found.iter().filter(|group| group.members.iter().any(|member| *member as usize >= wall)).count(), 1);
+    let mut hedge = Vec::new();
+    block(&mut hedge, 4.0..14.0, 3.4..3.8, 0.3..1.5);
+    block(&mut hedge, 8.0..8.4, 3.3..3.4, 0.3..1.7);
+    assert_eq!(groups(&hedge).len(), 1);
+}
+
+#[test]
 fn a_crown_above_a_car_belongs_to_no_group() {
     let mut points = Vec::new();
     block(&mut points, 8.0..12.0, 3.0..4.5, 0.3..1.5);

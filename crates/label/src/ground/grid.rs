@@ -1,5 +1,8 @@
 //! The height grid and how it grows.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::GroundConfig;
 use crate::clean::RANGE_LIMIT_M;
 
@@ -9,8 +12,16 @@ const CELL_M: f32 = 1.0;
 const SEED_RANGE_M: f32 = 12.0;
 /// Gradients that are tried along x and y for the ground about the lidar; level first, so that it wins among equals.
 const SEED_GRADIENTS: [f32; 5] = [0.0, 0.06, -0.06, 0.12, -0.12];
+/// As near as this the lowest point is ground only where it lies in the plane about the lidar: the lowest beam may pass above the ground.
+const NEAR_M: f32 = 5.0;
 /// Heights that count as the same level when the seed is chosen.
 const SEED_WINDOW_M: f32 = 0.3;
+
+/// How far the search looks for the next cell with points: rings of a lidar lie metres apart far away (cells).
+const REACH_CELLS: i32 = 8;
+/// What a metre of height off the expectation costs, in metres of way.
+const ROUGHNESS_COST: f32 = 10.0;
+const DIRECTIONS: [(i32, i32); 8] = [(-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1)];
 
 /// Ground height on a square grid about the lidar, read by bilinear interpolation.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,15 +31,6 @@ pub struct HeightGrid {
     /// Cells along a side: odd, so that the lidar is in the middle cell.
     side: usize,
     height: Vec<f32>,
-    /// How well the height is known: 1 measured, less where carried on, 0 not yet visited.
-    trust: Vec<f32>,
-}
-
-/// What the visited neighbours of a cell say about it.
-struct Expectation {
-    height: f32,
-    gradient: [f32; 2],
-    trust: f32,
 }
 
 impl HeightGrid {
@@ -38,7 +40,7 @@ impl HeightGrid {
         let side = 2 * half + 1;
         let offset = (half as f32 + 0.5) * CELL_M;
         let corner = [origin[0] - offset, origin[1] - offset];
-        Self { corner, side, height: vec![0.0; side * side], trust: vec![0.0; side * side] }
+        Self { corner, side, height: vec![0.0; side * side] }
     }
 
     fn cell_of(&self, x: f32, y: f32) -> usize {
@@ -60,28 +62,65 @@ impl HeightGrid {
         low + (high - low) * ty
     }
 
-    /// Visits the cells ring by ring and accepts or refuses the lowest point of each.
+    /// Finds the cells whose lowest point is ground, best first, and carries their heights to the others.
     pub(super) fn grow(&mut self, points: &[[f32; 3]], config: &GroundConfig) {
         let mut lowest = vec![f32::INFINITY; self.side * self.side];
         for p in points {
             let low = &mut lowest[self.cell_of(p[0], p[1])];
             *low = low.min(p[2]);
         }
-        let mut gradient = vec![[0.0f32; 2]; lowest.len()];
-        let middle = self.side / 2;
-        let center = middle * self.side + middle;
-        (self.height[center], gradient[center]) = self.seed(&lowest);
-        self.trust[center] = 0.5;
-        for ring in 1..=middle {
-            for (ix, iy) in perimeter(middle, ring) {
-                let cell = iy * self.side + ix;
-                let expected = self.expect(ix, iy, &gradient);
-                let away = [ix as f32 - middle as f32, iy as f32 - middle as f32];
-                let (height, slope, trust) = judge(lowest[cell], &expected, away, config);
-                self.height[cell] = height;
-                gradient[cell] = slope;
-                self.trust[cell] = trust;
+        let (height, gradient) = self.seed(&lowest);
+        let mut growth = Growth {
+            side: self.side,
+            lowest: &lowest,
+            found: vec![None; lowest.len()],
+            open: BinaryHeap::new(),
+            plane: (height, gradient),
+            config,
+        };
+        growth.start();
+        growth.run();
+        let Growth { found, .. } = growth;
+        self.fill(&found, height);
+    }
+
+    /// Heights of the cells that are known, and of the others the mean of what lies nearest.
+    fn fill(&mut self, found: &[Option<Level>], fallback: f32) {
+        let mut known = vec![false; found.len()];
+        let mut front: Vec<usize> = Vec::with_capacity(found.len());
+        for (cell, level) in found.iter().enumerate() {
+            if let Some(level) = level {
+                self.height[cell] = level.height;
+                known[cell] = true;
+                front.push(cell);
             }
+        }
+        if front.is_empty() {
+            self.height.fill(fallback);
+            return;
+        }
+        let side = self.side;
+        let mut queued = known.clone();
+        while !front.is_empty() {
+            let mut next = Vec::new();
+            for cell in &front {
+                for around in neighbours(*cell, side) {
+                    if !queued[around] {
+                        queued[around] = true;
+                        next.push(around);
+                    }
+                }
+            }
+            for cell in &next {
+                let (mut sum, mut count) = (0.0f32, 0u32);
+                for around in neighbours(*cell, side).filter(|around| known[*around]) {
+                    sum += self.height[around];
+                    count += 1;
+                }
+                self.height[*cell] = sum / count.max(1) as f32;
+            }
+            next.iter().for_each(|cell| known[*cell] = true);
+            front = next;
         }
     }
 
@@ -107,25 +146,6 @@ impl HeightGrid {
             }
         }
         best
-    }
-
-    fn expect(&self, ix: usize, iy: usize, gradient: &[[f32; 2]]) -> Expectation {
-        let (mut weight, mut height, mut slope, mut trust) = (1e-9f32, 0.0f32, [0.0f32; 2], 0.0f32);
-        for ny in iy.saturating_sub(1)..=(iy + 1).min(self.side - 1) {
-            for nx in ix.saturating_sub(1)..=(ix + 1).min(self.side - 1) {
-                let cell = ny * self.side + nx;
-                let known = self.trust[cell];
-                if known > 0.0 {
-                    let (dx, dy) = ((ix as f32 - nx as f32) * CELL_M, (iy as f32 - ny as f32) * CELL_M);
-                    let g = gradient[cell];
-                    height += known * (self.height[cell] + g[0] * dx + g[1] * dy);
-                    slope = [slope[0] + known * g[0], slope[1] + known * g[1]];
-                    trust += known * known;
-                    weight += known;
-                }
-            }
-        }
-        Expectation { height: height / weight, gradient: [slope[0] / weight, slope[1] / weight], trust: trust / weight }
     }
 
     /// Replaces the accepted minima by means of the points close to them: a minimum sits below noisy ground.
@@ -163,24 +183,141 @@ fn densest(levels: &[f32]) -> (f32, usize) {
     (best, most)
 }
 
-fn judge(low: f32, expected: &Expectation, away: [f32; 2], config: &GroundConfig) -> (f32, [f32; 2], f32) {
-    let rise = low - expected.height;
-    let doubt = 1.0 - expected.trust;
-    let step = config.max_step_m as f32;
-    let carried = [expected.gradient[0] * 0.95, expected.gradient[1] * 0.95];
-    if !(rise <= step + 0.12 * doubt && rise >= -2.0 * step - 0.3 * doubt) {
-        return (expected.height, carried, (expected.trust * 0.92).max(0.02));
-    }
-    let norm = (away[0] * away[0] + away[1] * away[1]).sqrt().max(1e-6);
-    let limit = config.max_slope as f32;
-    let learn = |axis: usize| (expected.gradient[axis] + 0.2 * rise / CELL_M * away[axis] / norm).clamp(-limit, limit);
-    (expected.height + 0.8 * rise, [learn(0), learn(1)], 1.0)
+/// Ground that was found in a cell.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    height: f32,
+    gradient: [f32; 2],
+    /// How far it was to get here, and how rough.
+    cost: f32,
 }
 
-/// The cells at Chebyshev distance `ring` from the middle, in a fixed order.
-fn perimeter(middle: usize, ring: usize) -> impl Iterator<Item = (usize, usize)> {
-    let (low, high) = (middle - ring, middle + ring);
-    let rows = (low..=high).flat_map(move |x| [(x, low), (x, high)]);
-    let columns = (low + 1..high).flat_map(move |y| [(low, y), (high, y)]);
-    rows.chain(columns)
+/// The search: cells wait in the order of how far and how rough the way to them was, so that what stands on the ground is reached from all
+/// sides only after the ground about it.
+struct Growth<'a> {
+    side: usize,
+    lowest: &'a [f32],
+    found: Vec<Option<Level>>,
+    /// Cost (bits of a number that is not negative sort as the number), cell, and the cell it is reached from.
+    open: BinaryHeap<Reverse<(u32, u32, u32)>>,
+    /// Height at the lidar and gradient of the plane about it.
+    plane: (f32, [f32; 2]),
+    config: &'a GroundConfig,
+}
+
+impl Growth<'_> {
+    fn offset(&self, from: usize, to: usize) -> [f32; 2] {
+        let along = (to % self.side) as f32 - (from % self.side) as f32;
+        let across = (to / self.side) as f32 - (from / self.side) as f32;
+        [along * CELL_M, across * CELL_M]
+    }
+
+    /// Height of the plane about the lidar in a cell.
+    fn in_plane(&self, cell: usize) -> f32 {
+        let middle = self.side / 2;
+        let [dx, dy] = self.offset(middle * self.side + middle, cell);
+        self.plane.0 + self.plane.1[0] * dx + self.plane.1[1] * dy
+    }
+
+    /// Cells near the lidar that lie in the plane of the seed.
+    fn start(&mut self) {
+        let gradient = self.plane.1;
+        let middle = self.side / 2;
+        let center = middle * self.side + middle;
+        let reach = (SEED_RANGE_M / CELL_M) as usize;
+        let (side, span) = (self.side, middle.saturating_sub(reach)..=(middle + reach).min(self.side - 1));
+        for cell in span.clone().flat_map(|iy| span.clone().map(move |ix| iy * side + ix)) {
+            let [dx, dy] = self.offset(center, cell);
+            if (self.lowest[cell] - self.in_plane(cell)).abs() < SEED_WINDOW_M / 2.0 {
+                self.accept(cell, Level { height: self.lowest[cell], gradient, cost: dx.hypot(dy) });
+            }
+        }
+    }
+
+    fn run(&mut self) {
+        while let Some(Reverse((cost, cell, parent))) = self.open.pop() {
+            let (cell, parent) = (cell as usize, parent as usize);
+            if self.found[cell].is_some() {
+                continue;
+            }
+            if let Some((height, gradient)) = self.judge(cell, parent) {
+                self.accept(cell, Level { height, gradient, cost: f32::from_bits(cost) });
+            }
+        }
+    }
+
+    /// Takes a cell for ground and looks along eight directions for the next cell with points.
+    fn accept(&mut self, cell: usize, level: Level) {
+        self.found[cell] = Some(level);
+        let (ix, iy) = ((cell % self.side) as i32, (cell / self.side) as i32);
+        for (dx, dy) in DIRECTIONS {
+            for step in 1..=REACH_CELLS {
+                let (x, y) = (ix + dx * step, iy + dy * step);
+                if x < 0 || y < 0 || x >= self.side as i32 || y >= self.side as i32 {
+                    break;
+                }
+                let next = y as usize * self.side + x as usize;
+                if self.lowest[next].is_finite() {
+                    if self.found[next].is_none() {
+                        let [along, across] = self.offset(cell, next);
+                        let rise = self.lowest[next] - level.height - level.gradient[0] * along - level.gradient[1] * across;
+                        let cost = level.cost + along.hypot(across) + ROUGHNESS_COST * rise.abs();
+                        self.open.push(Reverse((cost.to_bits(), next as u32, cell as u32)));
+                    }
+                    if step >= 2 || self.found[next].is_some() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Height and gradient of a cell if its lowest point goes on from the ground about it.
+    fn judge(&self, cell: usize, parent: usize) -> Option<(f32, [f32; 2])> {
+        let (mut height, mut gradient, mut weight, mut nearest) = (0.0f32, [0.0f32; 2], 0.0f32, f32::INFINITY);
+        let mut add = |from: usize| {
+            let Some(level) = self.found[from] else { return };
+            let [dx, dy] = self.offset(from, cell);
+            let distance = dx.hypot(dy);
+            let w = 1.0 / (distance * distance);
+            height += w * (level.height + level.gradient[0] * dx + level.gradient[1] * dy);
+            gradient = [gradient[0] + w * level.gradient[0], gradient[1] + w * level.gradient[1]];
+            weight += w;
+            nearest = nearest.min(distance);
+        };
+        let (ix, iy) = (cell % self.side, cell / self.side);
+        for y in iy.saturating_sub(2)..=(iy + 2).min(self.side - 1) {
+            for x in ix.saturating_sub(2)..=(ix + 2).min(self.side - 1) {
+                let from = y * self.side + x;
+                if from != cell && from != parent {
+                    add(from);
+                }
+            }
+        }
+        add(parent);
+        let (expected, gradient) = (height / weight, [gradient[0] / weight, gradient[1] / weight]);
+        let middle = self.side / 2;
+        let [away_x, away_y] = self.offset(middle * self.side + middle, cell);
+        if away_x.hypot(away_y) < NEAR_M && (self.lowest[cell] - self.in_plane(cell)).abs() > SEED_WINDOW_M / 2.0 {
+            return None;
+        }
+        let rise = self.lowest[cell] - expected;
+        let step = self.config.max_step_m as f32 + 0.02 * (nearest - 1.0);
+        if !(-2.0 * step..=step).contains(&rise) {
+            return None;
+        }
+        let [dx, dy] = self.offset(parent, cell);
+        let distance = dx.hypot(dy);
+        let limit = self.config.max_slope as f32;
+        let learn = |axis: usize, d: f32| (gradient[axis] + 0.1 * rise / distance * d / distance).clamp(-limit, limit);
+        Some((expected + 0.8 * rise, [learn(0, dx), learn(1, dy)]))
+    }
+}
+
+fn neighbours(cell: usize, side: usize) -> impl Iterator<Item = usize> {
+    let (ix, iy) = ((cell % side) as i32, (cell / side) as i32);
+    DIRECTIONS.into_iter().filter_map(move |(dx, dy)| {
+        let (x, y) = (usize::try_from(ix + dx).ok()?, usize::try_from(iy + dy).ok()?);
+        (x < side && y < side).then_some(y * side + x)
+    })
 }

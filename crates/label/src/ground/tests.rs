@@ -44,3 +44,26 @@ fn few_or_equal_points_are_no_trouble() {
         assert!(ground.height_above_m.iter().all(|h| h.is_finite()));
     }
 }
+
+#[test]
+fn a_slope_that_ends_out_of_sight_is_not_carried_on() {
+    let height = |x: f32| 0.1 * x.clamp(0.0, 14.0);
+    let mut points = Vec::new();
+    for ring in 0..44 {
+        let range = 3.0 * 1.08f32.powi(ring);
+        for step in 0..720 {
+            let (sin, cos) = (step as f32 / 2.0).to_radians().sin_cos();
+            let (x, y) = (range * cos, range * sin);
+            // A wide hall hides the road ahead from where the slope ends; beside it the level road is seen.
+            let hidden = x > 14.0 && y.abs() < 6.0 && x < 30.0;
+            if !hidden {
+                points.push([x, y, height(x) - 1.7]);
+            }
+        }
+    }
+    let ground = segment(&points, [0.0; 3], &GroundConfig::default());
+    for x in [16.0, 22.0, 28.0, 40.0] {
+        let found = ground.grid.at(x, 0.0);
+        assert!((found - (height(x) - 1.7)).abs() < 0.2, "at {x} m: expected {}, got {found}", height(x) - 1.7);
+    }
+}
