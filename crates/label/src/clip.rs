@@ -8,6 +8,7 @@
 //! | what is it, how sure are we? | [`evidence`] |
 //! | parked: one pose from all sweeps together | [`still`] |
 //! | moving: one size, heading along the path, smooth centres | [`moving`] |
+//! | boxes that a detector gave whole: one size, headings that do not flip | [`given`] |
 //! | the same object twice? | [`duplicates`] |
 //! | boxes of the measured sweeps and of the gaps between | [`write`] |
 //! | how long will a reviewer need? | [`priority`] |
@@ -19,6 +20,8 @@ pub mod evidence;
 pub mod still;
 
 pub mod moving;
+
+pub mod given;
 
 pub mod duplicates;
 
@@ -37,13 +40,12 @@ use serde::Deserialize;
 use crate::carry::carry;
 use crate::classify::Kind;
 use crate::clean::{CleanCounts, clean};
-use crate::cluster::cluster;
 use crate::config::LabelConfig;
-use crate::detect::detect;
+use crate::detector::{BuiltIn, Detector, Scene};
 use crate::findings;
 use crate::ground::segment;
 use crate::look::{Look, WORTH_A_LOOK, look};
-use crate::models::ModelSpec;
+use crate::models::{ModelError, ModelSpec};
 use crate::moments::Moments;
 use crate::track::{TrackHistory, Tracker};
 pub use placed::{How, Placed, Placement};
@@ -166,8 +168,22 @@ impl ClipLabeler {
         self.sweep_with_looks(input, &[])
     }
 
-    /// Takes the next sweep: clean, ground, carry, cluster, detect, look, track.
+    /// Takes the next sweep with what cameras see of it; the detector is the one that is built in.
     pub fn sweep_with_looks(&mut self, input: &SweepInput<'_>, looks: &[Look<'_>]) -> SweepLabels {
+        // What is built in has no reason to refuse a sweep.
+        self.sweep_by(input, &BuiltIn, looks).unwrap_or_else(|_| self.labels_now(0, 0, CleanCounts::default()))
+    }
+
+    /// Takes the next sweep: clean, ground, carry, detect, look, track.
+    ///
+    /// # Errors
+    /// When the detector cannot take the sweep. Nothing of it is kept then: another detector may be asked.
+    pub fn sweep_by(
+        &mut self,
+        input: &SweepInput<'_>,
+        detector: &dyn Detector,
+        looks: &[Look<'_>],
+    ) -> Result<SweepLabels, ModelError> {
         let origin = input.lidar_origin_ego_m.map(|v| if v.is_finite() { v.clamp(-1e4, 1e4) } else { 0.0 });
         let mut cleaned = clean(input.points, origin, &self.config.clean);
         let ground = segment(&cleaned.xyz, origin, &self.config.ground);
@@ -176,21 +192,29 @@ impl ClipLabeler {
         let after_ns = |point: u32| offset_ns?.get(*cleaned.source.get(point as usize)? as usize).copied();
         let (band_m, movers) = (self.config.ground.band_m, self.tracker.movers(input.stamp_ns, &world_from_ego));
         let carried = carry(&mut cleaned.xyz, &ground.height_above_m, band_m, after_ns, &movers);
-        let clusters = cluster(&cleaned.xyz, &ground.height_above_m, band_m, origin, &self.config.cluster);
-        let moments = Moments { stamp_ns: input.stamp_ns, offset_ns, source: &cleaned.source, carried: &carried };
-        let lidar_xy = [origin[0], origin[1]];
-        let mut config = self.config.detect.clone();
-        if !looks.is_empty() {
+        let least = self.config.detect.min_score;
+        let scene = Scene {
+            points: &cleaned.xyz,
+            height_above_m: &ground.height_above_m,
+            sweep: input.points,
+            origin_m: origin,
+            moments: Moments { stamp_ns: input.stamp_ns, offset_ns, source: &cleaned.source, carried: &carried },
+            taxonomy: &self.taxonomy,
+            config: &self.config,
             // A camera may be sure of what its shape leaves unlikely.
-            config.min_score = config.min_score.min(WORTH_A_LOOK);
-        }
-        let mut found = detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, &moments, &self.taxonomy, &config);
+            min_score: if looks.is_empty() { least } else { least.min(WORTH_A_LOOK) },
+        };
+        let mut found = detector.detect(&scene)?;
         look(&mut found, looks, &self.taxonomy, &self.config.look);
-        found.retain(|candidate| candidate.score >= self.config.detect.min_score);
+        found.retain(|candidate| candidate.score >= least);
         let detections = found.len();
         self.tracker.step(self.sweeps.len(), input.stamp_ns, &world_from_ego, found);
         self.sweeps.push(SweepInfo { sample_id: input.sample_id.clone(), stamp_ns: input.stamp_ns, world_from_ego });
-        SweepLabels { boxes: self.live_boxes(), detections, ground_points: ground.ground_points, cleaned: cleaned.counts }
+        Ok(self.labels_now(detections, ground.ground_points, cleaned.counts))
+    }
+
+    fn labels_now(&self, detections: usize, ground_points: usize, cleaned: CleanCounts) -> SweepLabels {
+        SweepLabels { boxes: self.live_boxes(), detections, ground_points, cleaned }
     }
 
     fn live_boxes(&self) -> Vec<Box3> {
@@ -256,8 +280,11 @@ fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config
     if verdict.score < min_score {
         return None;
     }
-    let placements =
-        if motion.is_static { still::place(&path, &verdict, taxonomy)? } else { moving::place(&path, &verdict, taxonomy, config)? };
+    let placements = match (&path.given_by, motion.is_static) {
+        (Some(_), _) => given::place(&path, &motion, &verdict, taxonomy, config)?,
+        (None, true) => still::place(&path, &verdict, taxonomy)?,
+        (None, false) => moving::place(&path, &verdict, taxonomy, config)?,
+    };
     evidence::accept(path, motion, verdict, placements, taxonomy, min_score)
 }
 

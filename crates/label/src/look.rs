@@ -78,6 +78,9 @@ fn decide(candidate: &mut Candidate, taxonomy: &Taxonomy) {
 }
 
 fn completed(candidate: &Candidate, vote: &Vote, taxonomy: &Taxonomy) -> Cuboid {
+    if candidate.given_by.is_some() {
+        return candidate.ego_from_box;
+    }
     let class = taxonomy.get(vote.class);
     let size = whole_size(&candidate.shape, class, vote.turned, candidate.lidar_xy);
     candidate.shape.complete(size, vote.turned, anchor(Kind::of(class), candidate.lidar_xy))

@@ -16,7 +16,7 @@ pub struct ModelSpec {
     pub version: Arc<str>,
     /// SHA-256 of its weights in hex.
     pub sha256: Arc<str>,
-    /// SHA-256 of its manifest in hex: thresholds and class maps decide as much as weights do.
+    /// SHA-256 of its manifest in hex: thresholds and class maps decide as much as weights do. Empty for a model that runs elsewhere.
     pub manifest_sha256: Arc<str>,
 }
 

@@ -10,6 +10,12 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use crate::manifest::{CameraInput, Channels, Layout};
 use crate::session::Tensor;
 
+/// Most pixels of an image: the largest cameras on vehicles have 12 million. A picture of this size has 192 MB, and a few bytes of a file can claim
+/// far more.
+pub const MAX_PIXELS: usize = 64 << 20;
+/// Longest side of an image: a strip of one row must not pass for a small one.
+pub const MAX_SIDE_PX: usize = 16_384;
+
 /// Three bytes a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -40,8 +46,14 @@ impl Picture {
     }
 
     fn jpeg(data: &[u8]) -> Result<Self, String> {
-        let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+        let options = DecoderOptions::default()
+            .set_max_width(MAX_SIDE_PX)
+            .set_max_height(MAX_SIDE_PX)
+            .jpeg_set_out_colorspace(ColorSpace::RGB);
         let mut decoder = JpegDecoder::new_with_options(Cursor::new(data), options);
+        decoder.decode_headers().map_err(|error| format!("{error:?}"))?;
+        let (width, height) = decoder.dimensions().ok_or("it has no size")?;
+        check_size(width, height)?;
         let rgb = decoder.decode().map_err(|error| format!("{error:?}"))?;
         let info = decoder.info().ok_or("it has no size")?;
         Ok(Self { width: usize::from(info.width), height: usize::from(info.height), rgb })
@@ -51,6 +63,8 @@ impl Picture {
         let mut decoder = png::Decoder::new(Cursor::new(data));
         decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
         let mut reader = decoder.read_info().map_err(|error| error.to_string())?;
+        let (width, height) = reader.info().size();
+        check_size(width as usize, height as usize)?;
         let size = reader.output_buffer_size().ok_or("it is too large")?;
         let mut pixels = vec![0; size];
         let info = reader.next_frame(&mut pixels).map_err(|error| error.to_string())?;
@@ -61,6 +75,16 @@ impl Picture {
             .collect();
         Ok(Self { width: info.width as usize, height: info.height as usize, rgb })
     }
+}
+
+/// What a file claims to be is checked before memory is taken for it.
+fn check_size(width: usize, height: usize) -> Result<(), String> {
+    if width.max(height) > MAX_SIDE_PX || width.saturating_mul(height) > MAX_PIXELS {
+        return Err(format!(
+            "expected at most {MAX_SIDE_PX} pixels a side and {MAX_PIXELS} together, got {width} x {height}"
+        ));
+    }
+    Ok(())
 }
 
 /// An image as a network takes it.

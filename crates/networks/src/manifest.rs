@@ -14,7 +14,7 @@ use crate::session::Session;
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}\nhint: a manifest is named relative to the configuration, its weights relative to the manifest; the program ships none")]
     Read {
         /// The file.
         path: String,
@@ -30,7 +30,7 @@ pub enum ManifestError {
         message: String,
     },
     /// A value that cannot work.
-    #[error("{path}: {message}")]
+    #[error("{path}: {message}\nhint: configs/networks in the sources has a documented manifest of every kind")]
     Value {
         /// The manifest.
         path: String,
@@ -50,7 +50,7 @@ pub enum ManifestError {
         got: String,
     },
     /// The runtime cannot take the file.
-    #[error("{path} cannot be loaded as ONNX: {message}")]
+    #[error("{path} cannot be loaded as ONNX: {message}\nhint: export the network as ONNX in one file, without operators of its own")]
     Onnx {
         /// The weights.
         path: String,

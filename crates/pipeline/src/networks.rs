@@ -87,17 +87,26 @@ impl Networks {
         Ok(Self { camera: Some(camera) })
     }
 
-    /// The models by what they do, with the hash of their weights: for manifest entries.
+    /// The models by what they do, with the hashes of their weights and of their manifests: for manifest entries.
     #[must_use]
     pub fn models(&self) -> BTreeMap<String, String> {
-        let name = |role: &str, spec: &ModelSpec| format!("{role}:{}@{}", spec.name, spec.version);
-        self.camera.iter().map(|eye| (name("camera", eye.detector.spec()), eye.detector.spec().sha256.to_string())).collect()
+        let cameras = self.camera.iter().map(|eye| ("camera", eye.detector.spec()));
+        cameras.flat_map(|(role, spec)| hashes(role, spec)).collect()
     }
 
     /// What of them decides labels, beside the configuration: empty where there is none.
     pub(crate) fn deciding(&self) -> String {
         self.camera.iter().map(|eye| format!("{}|{}", eye.detector.spec().manifest_sha256, eye.detector.spec().sha256)).collect()
     }
+}
+
+/// `camera:NAME@VERSION` with the hash of the weights, `camera-manifest:NAME@VERSION` with that of the manifest.
+fn hashes(role: &str, spec: &ModelSpec) -> [(String, String); 2] {
+    let ModelSpec { name, version, sha256, manifest_sha256 } = spec;
+    [
+        (format!("{role}:{name}@{version}"), sha256.to_string()),
+        (format!("{role}-manifest:{name}@{version}"), manifest_sha256.to_string()),
+    ]
 }
 
 impl CameraEye {

@@ -23,7 +23,19 @@ struct Evidence<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     refused_edge_m: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    detector: Option<DetectorEvidence<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     camera: Option<CameraEvidence<'a>>,
+}
+
+/// Whose boxes a track is made of, where they were given whole.
+#[derive(Serialize)]
+struct DetectorEvidence<'a> {
+    model: &'a str,
+    version: &'a str,
+    sha256: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    manifest_sha256: &'a str,
 }
 
 /// What a camera network said of a track, and which one it was.
@@ -132,6 +144,12 @@ fn evidence(track: &Placed, placement: &Placement, camera: Option<&ModelSpec>) -
         refined: track.how.refined,
         edge_m: rounded(&track.how.edge_m),
         refused_edge_m: track.how.refused_edge_m.as_ref().map(rounded),
+        detector: track.given_by.as_deref().map(|spec| DetectorEvidence {
+            model: &spec.name,
+            version: &spec.version,
+            sha256: &spec.sha256,
+            manifest_sha256: &spec.manifest_sha256,
+        }),
         camera,
     };
     serde_json::to_string(&evidence).unwrap_or_default()

@@ -32,6 +32,7 @@ fn candidate() -> Candidate {
         stamp_ns: 0,
         points_ns: [0; 2],
         holds_after_ns: 0,
+        given_by: None,
     }
 }
 

@@ -38,6 +38,7 @@ fn car(x: f64, y: f64, taxonomy: &Taxonomy) -> Candidate {
         stamp_ns: 0,
         points_ns: [0; 2],
         holds_after_ns: 0,
+        given_by: None,
     }
 }
 

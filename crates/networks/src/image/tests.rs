@@ -49,3 +49,28 @@ fn what_is_no_image_is_said() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+#[test]
+fn an_image_that_claims_to_be_huge_is_refused_before_memory_is_taken() {
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, 60_000, 60_000);
+    encoder.set_color(png::ColorType::Rgb);
+    // The header alone: there are no pixels.
+    drop(encoder.write_header());
+    let error = Picture::decode(&EncodedImage { format: "png", data: &png }).unwrap_err();
+    assert!(error.contains("expected at most 16384 pixels a side") && error.contains("got 60000 x 60000"), "{error}");
+}
+
+#[test]
+fn a_jpeg_gives_its_pixels() {
+    let mut jpeg = Vec::new();
+    let rgb = [200, 30, 90].repeat(16 * 8);
+    jpeg_encoder::Encoder::new(&mut jpeg, 95).encode(&rgb, 16, 8, jpeg_encoder::ColorType::Rgb).unwrap();
+    let picture = Picture::decode(&EncodedImage { format: "jpeg", data: &jpeg }).unwrap();
+    assert_eq!((picture.width, picture.height), (16, 8));
+    assert!(picture.rgb.chunks_exact(3).all(|pixel| pixel.iter().zip([200, 30, 90]).all(|(a, b)| a.abs_diff(b) < 8)));
+    for cut in [0, 1, 20, jpeg.len() / 2] {
+        // Whatever comes of a part of a file, it is no panic.
+        let _ = Picture::decode(&EncodedImage { format: "jpeg", data: &jpeg[..cut] });
+    }
+}
