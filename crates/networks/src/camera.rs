@@ -32,7 +32,7 @@ impl CameraNetwork {
         let manifest = &self.loaded.manifest;
         let picture = Picture::decode(image)?;
         let prepared = prepare(&picture, &manifest.input);
-        let outputs = self.loaded.session.run(vec![(&manifest.input.name, prepared.tensor)], &[&manifest.output.name])?;
+        let outputs = self.loaded.session.run(vec![(&manifest.input.name, prepared.tensor.into())], &[&manifest.output.name])?;
         let [output] = outputs.as_slice() else { return Err(format!("expected one output, got {}", outputs.len())) };
         let used = |class: usize| self.classes.to.get(class).is_some_and(|to| !to.is_empty());
         let mut found = yolox::decode(output, prepared.size_px, &manifest.output, used)?;

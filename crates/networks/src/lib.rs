@@ -3,6 +3,7 @@
 //! ```text
 //! manifest ▸ weights (SHA-256) ▸ session
 //! image ▸ pixels ▸ tensor ▸ session ▸ decoder ▸ boxes in the image, our classes
+//! sweep ▸ pillars ▸ tensors ▸ session ▸ heads ▸ boxes in the ego frame, our classes
 //! ```
 //!
 //! The product ships no weights. `label` says by its traits what it needs and knows no runtime; this crate is the only one that knows it.
@@ -22,7 +23,14 @@ pub mod yolox;
 
 pub mod camera;
 
+pub mod pillars;
+
+pub mod heads;
+
+pub mod lidar;
+
 mod session;
 
 pub use camera::CameraNetwork;
-pub use manifest::{CameraManifest, ManifestError};
+pub use lidar::LidarNetwork;
+pub use manifest::{CameraManifest, LidarManifest, ManifestError};

@@ -8,6 +8,8 @@ use boxwright_model::{ClassId, Taxonomy};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::heads::Heads;
+use crate::pillars::PillarInput;
 use crate::session::Session;
 
 /// A manifest or a network that cannot be used.
@@ -177,6 +179,39 @@ pub enum Decoder {
     Yolox,
 }
 
+/// A 3D detector that looks at sweeps.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LidarManifest {
+    /// Name of the model.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The ONNX file, relative to the manifest.
+    pub weights: PathBuf,
+    /// SHA-256 of that file in hex; empty takes any file.
+    #[serde(default)]
+    pub sha256: String,
+    /// What goes in.
+    pub input: PillarInput,
+    /// What comes out.
+    pub output: Heads,
+    /// Classes of the network that are used.
+    pub class: Vec<LidarClass>,
+}
+
+/// A class of a network of sweeps.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LidarClass {
+    /// Its number in the output.
+    pub index: usize,
+    /// Its name.
+    pub name: String,
+    /// Which of our classes it is.
+    pub to: String,
+}
+
 /// A class of the network.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -284,6 +319,46 @@ impl Manifest for CameraManifest {
             Some(class) => Err(format!("class {:?}: expected an index below {}, got {}", class.name, output.classes, class.index)),
             None => Ok(()),
         }
+    }
+}
+
+impl Manifest for LidarManifest {
+    fn weights(&self) -> &Path {
+        &self.weights
+    }
+
+    fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    fn name_version(&self) -> (&str, &str) {
+        (&self.name, &self.version)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.input.check()?;
+        self.output.check()?;
+        let stride = self.output.stride();
+        if self.input.grid().iter().any(|side| side % stride != 0) {
+            return Err(format!("output.stride: expected a divisor of the grid {:?}, got {stride}", self.input.grid()));
+        }
+        match self.class.iter().find(|class| class.index >= MAX_CLASSES) {
+            Some(class) => Err(format!("class {:?}: expected an index below {MAX_CLASSES}, got {}", class.name, class.index)),
+            None if self.class.is_empty() => Err("class: expected at least one [[class]], got none".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl LidarManifest {
+    /// Our classes by number of the network's; `None` where it is not used.
+    pub(crate) fn class_map(&self, taxonomy: &Taxonomy) -> Result<Vec<Option<ClassId>>, String> {
+        let most = self.class.iter().map(|class| class.index + 1).max().unwrap_or(0);
+        let mut map = vec![None; most];
+        for class in &self.class {
+            map[class.index] = Some(class_id(&class.to, taxonomy)?);
+        }
+        Ok(map)
     }
 }
 

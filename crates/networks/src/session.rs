@@ -20,6 +20,41 @@ pub(crate) struct Tensor {
     pub(crate) data: Vec<f32>,
 }
 
+/// An array of whole numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ints {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Vec<i32>,
+}
+
+/// What goes in.
+pub(crate) enum Input {
+    Numbers(Tensor),
+    Ints(Ints),
+}
+
+impl From<Tensor> for Input {
+    fn from(tensor: Tensor) -> Self {
+        Self::Numbers(tensor)
+    }
+}
+
+impl From<Ints> for Input {
+    fn from(ints: Ints) -> Self {
+        Self::Ints(ints)
+    }
+}
+
+impl Input {
+    fn value(self) -> Result<Value, String> {
+        match self {
+            Self::Numbers(Tensor { shape, data }) => Value::from_shape(shape.as_slice(), data),
+            Self::Ints(Ints { shape, data }) => Value::from_shape(shape.as_slice(), data),
+        }
+        .map_err(|error| error.to_string())
+    }
+}
+
 impl Session {
     pub(crate) fn load(bytes: Vec<u8>) -> Result<Self, String> {
         let model = guarded(|| Model::load(bytes).map_err(|error| error.to_string()))?;
@@ -46,12 +81,11 @@ impl Session {
     }
 
     /// Runs it on one thread: the order of sums, and so the bits, would depend on their number.
-    pub(crate) fn run(&self, inputs: Vec<(&str, Tensor)>, outputs: &[&str]) -> Result<Vec<Tensor>, String> {
+    pub(crate) fn run(&self, inputs: Vec<(&str, Input)>, outputs: &[&str]) -> Result<Vec<Tensor>, String> {
         let mut given = Vec::with_capacity(inputs.len());
-        for (name, tensor) in inputs {
+        for (name, input) in inputs {
             let id = self.node(name, self.model.input_ids(), "an input")?;
-            let value = Value::from_shape(tensor.shape.as_slice(), tensor.data).map_err(|error| error.to_string())?;
-            given.push((id, value.into()));
+            given.push((id, input.value()?.into()));
         }
         let wanted =
             outputs.iter().map(|name| self.node(name, self.model.output_ids(), "an output")).collect::<Result<Vec<_>, _>>()?;

@@ -9,15 +9,17 @@
 //! transform ──▶ rig, poses
 //! camera ─────▶ row ─────────────┐
 //! lidar ──▶ to ego ▸ deskew ▸ row ┴▶ matcher ▸ sample ▸ labeler
+//! detections ▶ to ego ▸ inbox ────────────────────────────┘
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use boxwright_label::detector::GivenBoxes;
 use boxwright_label::{ClipLabeler, LabelConfig, SweepInput};
 use boxwright_model::time::NS_PER_MS;
 use boxwright_model::{
-    CameraImage, ClipId, DropReason, Finding, FrameHeader, LidarSweep, PointCloud, Pose, Sample, SceneFrame, SceneImage,
+    Box3, CameraImage, ClipId, DetectedBoxes, DropReason, Finding, FrameHeader, LidarSweep, PointCloud, Pose, Sample, SceneFrame, SceneImage,
     SensorFrame, SensorKind, Severity, StampedPose, Taxonomy,
 };
 use boxwright_timesync::motion::time_from_azimuth;
@@ -26,12 +28,15 @@ use boxwright_timesync::{
     TransformError, deskew,
 };
 
+use self::detections::{Inbox, Turn, Unanswered};
 use self::look::{HeldImage, Looker, View};
 use self::times::ClipTimes;
-use crate::networks::{CameraEye, Networks};
+use crate::detector::Without;
+use crate::networks::{CameraEye, Finder, Networks};
 use crate::rig::{Rig, SensorCalibration};
 use crate::writer::Row;
 
+mod detections;
 mod look;
 mod times;
 
@@ -86,6 +91,7 @@ struct PendingSweep {
 
 /// A sweep as it is stored, kept until its sample is decided.
 struct ReadySweep {
+    sensor: Arc<str>,
     stamp_ns: i64,
     common_ns: i64,
     points: Arc<PointCloud>,
@@ -112,6 +118,11 @@ pub(crate) struct ClipBuilder {
     images: BTreeMap<u64, HeldImage>,
     eye: Option<CameraEye>,
     looker: Looker,
+    finder: Finder,
+    without: Without,
+    /// Boxes of a service outside, where it is asked.
+    inbox: Option<Inbox>,
+    unanswered: Unanswered,
     labeler: ClipLabeler,
     written_calibration: BTreeMap<Arc<str>, SensorCalibration>,
     unplaced: BTreeSet<Arc<str>>,
@@ -136,6 +147,13 @@ impl ClipBuilder {
                 .with_camera_model(settings.networks.camera.as_ref().map(|eye| eye.detector.spec().clone())),
             eye: settings.networks.camera.clone(),
             looker: Looker::default(),
+            finder: settings.networks.finder.clone(),
+            without: settings.networks.without,
+            inbox: match &settings.networks.finder {
+                Finder::Topic(topic) => Some(Inbox::new(topic.clone())),
+                Finder::BuiltIn | Finder::Network(_) => None,
+            },
+            unanswered: Unanswered::default(),
             written_calibration: BTreeMap::new(),
             unplaced: BTreeSet::new(),
             counts: ClipCounts::default(),
@@ -171,6 +189,7 @@ impl ClipBuilder {
             SensorFrame::Lidar(sweep) if sweep.points.is_empty() => out.push(ClipOutput::Dropped(DropReason::EmptySweep)),
             SensorFrame::Lidar(sweep) => self.lidar(rig, header, sweep, out),
             SensorFrame::Camera(image) => self.camera(rig, header, image, out),
+            SensorFrame::Detections(found) => self.detections(rig, &header, found, out),
         }
         Ok(())
     }
@@ -178,6 +197,11 @@ impl ClipBuilder {
     /// Notes a frame that is stored as late.
     pub(crate) fn late(&mut self, header: &FrameHeader) {
         self.times.late(header);
+    }
+
+    /// Models of services outside whose boxes were used, with the hash of their weights: for the manifest entry.
+    pub(crate) fn models_outside(&self) -> BTreeMap<String, String> {
+        self.inbox.iter().flat_map(Inbox::models).collect()
     }
 
     /// Ends the clip: everything undecided is decided, and the labels of the whole clip leave.
@@ -192,15 +216,19 @@ impl ClipBuilder {
         }
         let times = self.times.finish();
         let labels = self.labeler.finish();
-        let blind = self.looker.finish();
+        let mut learned = self.looker.finish();
+        learned.extend(self.unanswered.finish(self.without));
+        let mut dropped = Vec::new();
+        learned.extend(self.inbox.map(|inbox| inbox.finish(&mut dropped)).unwrap_or_default());
+        out.extend(dropped.into_iter().map(ClipOutput::Dropped));
         self.counts.boxes += labels.boxes.len() as u64;
         self.counts.tracks += labels.tracks.len() as u64;
-        self.counts.findings += (times.len() + labels.findings.len() + blind.len()) as u64;
+        self.counts.findings += (times.len() + labels.findings.len() + learned.len()) as u64;
         out.push(ClipOutput::Row(Row::Boxes(labels.boxes)));
         out.push(ClipOutput::Row(Row::Tracks(labels.tracks)));
         out.push(ClipOutput::Row(Row::Findings(times)));
-        if !blind.is_empty() {
-            out.push(ClipOutput::Row(Row::Findings(blind)));
+        if !learned.is_empty() {
+            out.push(ClipOutput::Row(Row::Findings(learned)));
         }
         out.push(ClipOutput::Row(Row::Findings(labels.findings)));
         self.counts
@@ -236,6 +264,18 @@ impl ClipBuilder {
         self.match_frame(&header, out);
         out.push(ClipOutput::Row(Row::Camera { header, image }));
         self.label_ready(rig, out);
+    }
+
+    /// Takes the boxes that a service found in a sweep. They are placed by what is known now, when the sweep itself is.
+    fn detections(&mut self, rig: &Rig, header: &FrameHeader, found: DetectedBoxes, out: &mut Vec<ClipOutput>) {
+        let Some(inbox) = &mut self.inbox else {
+            out.push(ClipOutput::Dropped(DropReason::NotAsked));
+            return;
+        };
+        let ego_from_lidar = rig.calibration(&header.sensor).ego_from_sensor.unwrap_or_else(Pose::identity);
+        let mut dropped = Vec::new();
+        inbox.take(header, found, ego_from_lidar, &mut dropped);
+        out.extend(dropped.into_iter().map(ClipOutput::Dropped));
     }
 
     /// A stamp by the clock that all sensors share: what the sensor's own clock is known to be ahead is taken out.
@@ -296,7 +336,8 @@ impl ClipBuilder {
         let deskewed = is_done || deskew(&mut points, common_ns, &self.poses);
         let points = Arc::new(points);
         let stamp_ns = header.stamp_ns;
-        self.ready.insert(token, ReadySweep { stamp_ns, common_ns, points: points.clone(), lidar_origin_ego_m });
+        let sensor = header.sensor.clone();
+        self.ready.insert(token, ReadySweep { sensor, stamp_ns, common_ns, points: points.clone(), lidar_origin_ego_m });
         out.push(ClipOutput::Row(Row::Lidar { header, deskewed, points }));
     }
 
@@ -321,6 +362,7 @@ impl ClipBuilder {
         let sweeps: Vec<ReadySweep> = tokens.iter().filter_map(|(_, token)| self.ready.remove(token)).collect();
         let images: Vec<HeldImage> = tokens.iter().filter_map(|(_, token)| self.images.remove(token)).collect();
         let mut boxes = Vec::new();
+        let turn = self.turn(&sample, world_from_ego, &sweeps);
         let merged = self.merge(sample.stamp_ns, world_from_ego, sweeps);
         if let Some(sweep) = &merged {
             let input = SweepInput {
@@ -331,7 +373,7 @@ impl ClipBuilder {
                 lidar_origin_ego_m: sweep.lidar_origin_ego_m,
             };
             let views = self.look(rig, &images, common_ns);
-            boxes = look::with_looks(&views, |looks| self.labeler.sweep_with_looks(&input, looks)).boxes;
+            boxes = self.label_sweep(&input, &turn, &views, &sweep.sensor);
             self.counts.sweeps += 1;
         }
         if self.scenes {
@@ -346,6 +388,45 @@ impl ClipBuilder {
             })));
         }
         out.push(ClipOutput::Row(Row::Sample(sample)));
+    }
+
+    /// Who finds the objects of a sample's sweeps: for boxes of a service, those of its sweeps in the ego frame at the sample's time.
+    fn turn(&mut self, sample: &Sample, world_from_ego: Option<Pose>, sweeps: &[ReadySweep]) -> Turn {
+        let inbox = match (&self.finder, &mut self.inbox) {
+            (Finder::Network(detector), _) => return Turn::Network(detector.clone()),
+            (Finder::Topic(_), Some(inbox)) => inbox,
+            _ => return Turn::without(Without::BuiltIn),
+        };
+        let mut given: Option<GivenBoxes> = None;
+        for sweep in sweeps {
+            match inbox.of_sweep(&sweep.sensor, sweep.stamp_ns) {
+                Ok(mut found) => {
+                    let then = self.poses.at(sweep.common_ns).map(|at| at.world_from_ego);
+                    if let (Some(now), Some(then), true) = (world_from_ego, then, sweep.stamp_ns != sample.stamp_ns) {
+                        let now_from_then = now.inverse() * then;
+                        found.boxes.iter_mut().for_each(|one| one.ego_from_box = one.ego_from_box.transformed(&now_from_then));
+                    }
+                    match &mut given {
+                        Some(all) => all.boxes.append(&mut found.boxes),
+                        None => given = Some(found),
+                    }
+                }
+                Err(why) => self.unanswered.note(&sweep.sensor, sweep.stamp_ns, why),
+            }
+        }
+        given.map_or_else(|| Turn::without(self.without), Turn::Given)
+    }
+
+    /// Labels one sweep; where its detector fails, by what stands in for it.
+    fn label_sweep(&mut self, input: &SweepInput<'_>, turn: &Turn, views: &[View], sensor: &Arc<str>) -> Vec<Box3> {
+        let labelled = look::with_looks(views, |looks| self.labeler.sweep_by(input, turn.detector(), looks));
+        let labelled = labelled.or_else(|error| {
+            self.unanswered.note(sensor, input.stamp_ns, error.to_string().into());
+            let instead = Turn::without(self.without);
+            look::with_looks(views, |looks| self.labeler.sweep_by(input, instead.detector(), looks))
+        });
+        // Neither the built-in detector nor nobody fails.
+        labelled.map(|labels| labels.boxes).unwrap_or_default()
     }
 
     /// What the network sees in the images of a sample, where it is this sample's turn.

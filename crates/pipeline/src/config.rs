@@ -19,6 +19,7 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
+use crate::detector::{DetectorConfig, Provider};
 use crate::networks::NetworksConfig;
 
 /// The documented defaults, as `boxwright config default` prints them.
@@ -28,7 +29,7 @@ pub const DEFAULT_TAXONOMY_TOML: &str = include_str!("../../../configs/taxonomy.
 
 /// Tables whose keys are not known beforehand: names of somebody else's options, of sensors, or options that depend on another one. What
 /// they hold is looked at when it is used.
-const FREE_TABLES: [&str; 4] = ["kafka.client", "store.options", SYNC_POLICY, "sync.timing"];
+const FREE_TABLES: [&str; 5] = ["kafka.client", "store.options", SYNC_POLICY, "sync.timing", "detector.classes"];
 /// Table that is empty where the policy is the usual one.
 const SYNC_POLICY: &str = "sync.policy";
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub motion: MotionConfig,
     /// Boxes and tracks.
     pub label: LabelConfig,
+    /// Who finds the objects of sweeps.
+    pub detector: DetectorConfig,
     /// Networks that take part in labelling.
     pub networks: NetworksConfig,
     /// Parquet shards.
@@ -259,6 +262,7 @@ impl Config {
             .map_err(|source: toml::de::Error| ConfigError::Value { path: name.to_owned(), message: source.to_string() })?;
         // TOML has no null: an empty name stands for none.
         config.sync.reference = config.sync.reference.take().filter(|name| !name.is_empty());
+        config.kafka.detections = config.detector.provider == Provider::Topic;
         config.check(name)?;
         Ok(config)
     }
@@ -278,7 +282,8 @@ impl Config {
             return wrong("run.max_vehicles: expected at least 1, got 0".to_owned());
         }
         self.label.validate().or_else(|error| wrong(error.to_string()))?;
-        self.networks.check().or_else(wrong)?;
+        self.detector.check().or_else(wrong)?;
+        self.networks.check(self.detector.provider).or_else(wrong)?;
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
         self.clock.validate().or_else(|error| wrong(format!("clock: {error}")))?;
         self.traces.check().or_else(wrong)?;
@@ -317,7 +322,7 @@ impl Config {
     #[must_use]
     pub fn labels_sha256(&self, taxonomy: &Taxonomy) -> String {
         let deciding = format!(
-            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{taxonomy:?}",
+            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{taxonomy:?}",
             self.clip,
             self.frames,
             self.order,
@@ -325,6 +330,7 @@ impl Config {
             self.clock,
             self.motion,
             self.label,
+            self.detector,
             self.networks.deciding()
         );
         sha256_hex(deciding.as_bytes())

@@ -16,7 +16,7 @@
 //! of its own frames, in canonical order, and of the calibration known before it: see [`clip`]. That is why a worker that dies may
 //! simply start again from its committed offsets.
 //!
-//! Read in this order: [`config`] → [`run`] → `lane` → [`clip`] → `rig` → [`networks`] → `writer` → [`report`] → [`metrics`] → [`scenes`].
+//! Read in this order: [`config`] → [`run`] → `lane` → [`clip`] → `rig` → [`networks`] → [`detector`] → `writer` → [`report`] → [`metrics`] → [`scenes`].
 
 pub mod config;
 
@@ -33,6 +33,8 @@ mod rig;
 mod writer;
 
 pub mod networks;
+
+pub mod detector;
 
 pub mod report;
 

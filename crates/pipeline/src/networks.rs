@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use boxwright_label::detector::Detector;
 use boxwright_label::models::{ImageDetector, ModelSpec};
 use boxwright_model::Taxonomy;
-use boxwright_networks::{CameraNetwork, ManifestError};
+use boxwright_networks::{CameraNetwork, LidarNetwork, ManifestError};
 use serde::Deserialize;
+
+use crate::config::{Config, ConfigError};
+use crate::detector::{Provider, TopicBoxes, Without};
 
 /// Options of the networks. Without a manifest there is none: the product ships no weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -15,6 +19,16 @@ use serde::Deserialize;
 pub struct NetworksConfig {
     /// The network that looks at images.
     pub camera: CameraNetworkConfig,
+    /// The network that looks at sweeps.
+    pub lidar: LidarNetworkConfig,
+}
+
+/// Options of the network that looks at sweeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LidarNetworkConfig {
+    /// Its manifest, relative to the configuration file. It is opened where `[detector] provider` is `onnx`.
+    pub manifest: PathBuf,
 }
 
 /// Options of the network that looks at images.
@@ -38,13 +52,20 @@ impl Default for CameraNetworkConfig {
 impl NetworksConfig {
     /// Makes the paths relative to the folder of the configuration file.
     pub(crate) fn relative_to(&mut self, folder: &Path) {
-        let manifest = &mut self.camera.manifest;
-        if manifest.is_relative() && !manifest.as_os_str().is_empty() {
-            *manifest = folder.join(&*manifest);
+        for manifest in [&mut self.camera.manifest, &mut self.lidar.manifest] {
+            if manifest.is_relative() && !manifest.as_os_str().is_empty() {
+                *manifest = folder.join(&*manifest);
+            }
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self, provider: Provider) -> Result<(), String> {
+        if provider == Provider::Onnx && self.lidar.manifest.as_os_str().is_empty() {
+            return Err(
+                "networks.lidar.manifest: expected the manifest of a network, as detector.provider is \"onnx\", got nothing\nhint: configs/networks/pillars.toml in the sources is one"
+                    .to_owned(),
+            );
+        }
         if self.camera.every == 0 {
             return Err("networks.camera.every: expected at least 1, got 0".to_owned());
         }
@@ -57,11 +78,35 @@ impl NetworksConfig {
     }
 }
 
-/// The networks of a run.
+/// The networks of a run, and who finds the objects.
 #[derive(Clone, Default)]
 pub struct Networks {
     /// Looks at images.
     pub(crate) camera: Option<CameraEye>,
+    /// Looks at sweeps.
+    pub(crate) finder: Finder,
+    /// What becomes of a sweep that it has no answer for.
+    pub(crate) without: Without,
+}
+
+/// Who finds the objects of sweeps, ready to be asked.
+#[derive(Clone, Default)]
+pub(crate) enum Finder {
+    #[default]
+    BuiltIn,
+    Topic(TopicBoxes),
+    Network(Arc<dyn Detector>),
+}
+
+/// A network that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworksError {
+    /// Its manifest or its weights.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The classes of `[detector]`.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 /// A network and the images that it looks at.
@@ -77,26 +122,48 @@ impl Networks {
     ///
     /// # Errors
     /// When a manifest or its weights cannot be used.
-    pub fn open(config: &NetworksConfig, taxonomy: &Taxonomy) -> Result<Self, ManifestError> {
-        let CameraNetworkConfig { manifest, cameras, every } = &config.camera;
-        if manifest.as_os_str().is_empty() {
-            return Ok(Self::default());
-        }
-        let network = CameraNetwork::open(manifest, taxonomy)?;
-        let camera = CameraEye { detector: Arc::new(network), cameras: cameras.clone(), every: *every };
-        Ok(Self { camera: Some(camera) })
+    pub fn open(config: &Config, taxonomy: &Taxonomy) -> Result<Self, NetworksError> {
+        let CameraNetworkConfig { manifest, cameras, every } = &config.networks.camera;
+        let camera = if manifest.as_os_str().is_empty() {
+            None
+        } else {
+            let network = CameraNetwork::open(manifest, taxonomy)?;
+            Some(CameraEye { detector: Arc::new(network), cameras: cameras.clone(), every: *every })
+        };
+        let wrong = |message| ConfigError::Value { path: "the configuration".to_owned(), message };
+        let finder = match config.detector.provider {
+            Provider::BuiltIn => Finder::BuiltIn,
+            Provider::Topic => Finder::Topic(TopicBoxes::new(&config.detector, taxonomy).map_err(wrong)?),
+            Provider::Onnx => {
+                let network = LidarNetwork::open(&config.networks.lidar.manifest, taxonomy, config.detector.min_score)?;
+                Finder::Network(Arc::new(network))
+            }
+        };
+        Ok(Self { camera, finder, without: config.detector.without })
     }
 
     /// The models by what they do, with the hashes of their weights and of their manifests: for manifest entries.
     #[must_use]
     pub fn models(&self) -> BTreeMap<String, String> {
         let cameras = self.camera.iter().map(|eye| ("camera", eye.detector.spec()));
-        cameras.flat_map(|(role, spec)| hashes(role, spec)).collect()
+        let lidar = self.finder.spec().map(|spec| ("detector", spec));
+        cameras.chain(lidar).flat_map(|(role, spec)| hashes(role, spec)).collect()
     }
 
     /// What of them decides labels, beside the configuration: empty where there is none.
     pub(crate) fn deciding(&self) -> String {
-        self.camera.iter().map(|eye| format!("{}|{}", eye.detector.spec().manifest_sha256, eye.detector.spec().sha256)).collect()
+        let specs = self.camera.iter().map(|eye| eye.detector.spec()).chain(self.finder.spec());
+        specs.map(|spec| format!("{}|{}|", spec.manifest_sha256, spec.sha256)).collect()
+    }
+}
+
+impl Finder {
+    /// The model, where it runs here.
+    fn spec(&self) -> Option<&ModelSpec> {
+        match self {
+            Self::Network(detector) => detector.spec(),
+            Self::BuiltIn | Self::Topic(_) => None,
+        }
     }
 }
 

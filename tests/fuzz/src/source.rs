@@ -70,7 +70,7 @@ pub fn wire(data: &[u8]) {
 fn decoded(record: &Record) -> Option<SensorFrame> {
     let multiple = match record.header.kind {
         SensorKind::Lidar | SensorKind::Camera => FRAME_MULTIPLE,
-        SensorKind::Transform | SensorKind::Calibration => STATE_MULTIPLE,
+        SensorKind::Transform | SensorKind::Calibration | SensorKind::Detections => STATE_MULTIPLE,
     };
     let allowed = BASE_BYTES + multiple * record.payload.len();
     let stamp = crate::within(allowed, || wire::stamp_of(&record.schema, record.encoding, &record.payload));

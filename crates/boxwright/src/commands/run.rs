@@ -28,7 +28,7 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
     }
     let config = Arc::new(config);
     let taxonomy = Arc::new(config.load_taxonomy()?);
-    let networks = Networks::open(&config.networks, &taxonomy)?;
+    let networks = Networks::open(&config, &taxonomy)?;
     let stop = Arc::new(StopSignal::default());
     signals::listen(stop.clone(), Arc::new(AtomicBool::new(false)))?;
     // First of all, so that whoever watches sees that the broker is waited for.
