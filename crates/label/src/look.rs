@@ -1,10 +1,11 @@
 //! What cameras say of the shapes that the lidar sees: a log-odds vote for every class, from the boxes that a network found in an image.
 //!
 //! Each shape is completed as each class that it can be, and its box projected into the images of the sample. Where a box of the network of
-//! that class covers it (intersection over union), the camera votes for the class; where the network should have found such an object and did
-//! not, against it. What no image shows whole enough, or too small, gets no vote. The votes stand beside those of the shape and are added up
+//! that class covers it (intersection over union), the camera votes for the class of what covers it best; where the network should have found such
+//! an object and did not, against it. What no image shows whole enough, too small, or behind something else gets no vote. The votes stand beside those of the shape and are added up
 //! along the track, so that frames may be left out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boxwright_model::{ClassId, Cuboid, Taxonomy};
@@ -30,7 +31,7 @@ pub struct LookConfig {
 
 impl Default for LookConfig {
     fn default() -> Self {
-        Self { min_iou: 0.4, found_logit: 3.0, missed_logit: 2.0, min_height_px: 20.0 }
+        Self { min_iou: 0.4, found_logit: 3.0, missed_logit: 1.0, min_height_px: 20.0 }
     }
 }
 
@@ -48,20 +49,64 @@ pub struct Look<'a> {
 
 /// Share of an object's rectangle that must lie within the image before its absence says anything.
 const MIN_INSIDE: f64 = 0.6;
+/// Share of an object's rectangle within a box of the network beyond which its absence says nothing.
+const MAX_HIDDEN: f64 = 0.5;
 /// Candidates that the shape alone makes this unlikely are not looked at: below, hundreds of bushes would be projected for nothing.
 pub(crate) const WORTH_A_LOOK: f64 = 0.02;
 
 /// Gives every candidate the votes of the images, and decides anew what it is.
+///
+/// A box of the network is one object: what covers it best has its vote. Others that lie before or behind it in the same direction, a bush at the
+/// bumper or the fence beyond, get none for it, and none against them either: the box may hide them.
 pub fn look(candidates: &mut [Candidate], looks: &[Look<'_>], taxonomy: &Taxonomy, config: &LookConfig) {
-    for candidate in candidates {
-        let camera: Vec<Option<f64>> =
-            candidate.votes.iter().map(|vote| vote_of(candidate, vote, looks, taxonomy, config)).collect();
+    let seen: Vec<Vec<Option<Seen>>> = candidates
+        .iter()
+        .map(|candidate| candidate.votes.iter().map(|vote| seen_as(candidate, vote, looks, taxonomy, config)).collect())
+        .collect();
+    // By image and box: the candidate that covers it best, the earlier one of equals.
+    let mut best: BTreeMap<(usize, usize), (f64, usize)> = BTreeMap::new();
+    for (index, seen) in seen.iter().enumerate() {
+        for covers in seen.iter().flatten().filter_map(|seen| seen.covers) {
+            let owner = best.entry((covers.look, covers.found)).or_insert((covers.iou, index));
+            if covers.iou > owner.0 {
+                *owner = (covers.iou, index);
+            }
+        }
+    }
+    for (index, (candidate, seen)) in candidates.iter_mut().zip(seen).enumerate() {
+        let owns = |key: &(usize, usize)| best.get(key).is_some_and(|(_, owner)| *owner == index);
+        let vote = |seen: Seen| match seen.covers {
+            Some(Covers { look, found, .. }) if owns(&(look, found)) => Some(config.found_logit * looks[look].boxes[found].score),
+            Some(_) => None,
+            // What covers a box as one class is not hidden by it as another.
+            None if seen.is_missed && seen.hidden_by.is_none_or(|key| owns(&key)) => Some(-config.missed_logit),
+            None => None,
+        };
+        let camera: Vec<Option<f64>> = seen.into_iter().map(|seen| seen.and_then(vote)).collect();
         if camera.iter().all(Option::is_none) {
             continue;
         }
         candidate.votes.iter_mut().zip(camera).for_each(|(vote, camera)| vote.camera = camera);
         decide(candidate, taxonomy);
     }
+}
+
+/// What the image that shows most of a candidate says of it as one class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Seen {
+    /// The box of the network that it covers best.
+    covers: Option<Covers>,
+    /// The network should have found it and did not,
+    is_missed: bool,
+    /// unless something else stands before it: the box, by image and place, that holds most of it.
+    hidden_by: Option<(usize, usize)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Covers {
+    look: usize,
+    found: usize,
+    iou: f64,
 }
 
 /// Takes the class that shape and cameras together make likeliest.
@@ -86,25 +131,29 @@ fn completed(candidate: &Candidate, vote: &Vote, taxonomy: &Taxonomy) -> Cuboid 
     candidate.shape.complete(size, vote.turned, anchor(Kind::of(class), candidate.lidar_xy))
 }
 
-/// The vote of the image that shows most of the object.
-fn vote_of(candidate: &Candidate, vote: &Vote, looks: &[Look<'_>], taxonomy: &Taxonomy, config: &LookConfig) -> Option<f64> {
+/// Looks at the image that shows most of the object.
+fn seen_as(candidate: &Candidate, vote: &Vote, looks: &[Look<'_>], taxonomy: &Taxonomy, config: &LookConfig) -> Option<Seen> {
     if vote.logit <= IMPOSSIBLE {
         return None;
     }
     let whole = completed(candidate, vote, taxonomy);
-    let shown = looks.iter().filter_map(|look| {
+    let shown = looks.iter().enumerate().filter_map(|(index, look)| {
         let rect = projected(&whole, look)?;
         let clipped = clip(rect, look.size_px);
-        Some((look, rect, clipped, area(clipped) / area(rect).max(1e-9)))
+        Some((index, rect, clipped, area(clipped) / area(rect).max(1e-9)))
     });
-    let (look, rect, clipped, inside) = shown.reduce(|best, other| if other.3 > best.3 { other } else { best })?;
-    let found = look.boxes.iter().filter(|found| found.classes.contains(&vote.class));
-    let best = found.map(|found| (iou(clipped, found.ltrb_px), found.score)).filter(|(iou, _)| *iou >= config.min_iou);
-    match best.reduce(|best, other| if other.0 > best.0 { other } else { best }) {
-        Some((_, score)) => Some(config.found_logit * score),
-        None if inside >= MIN_INSIDE && rect[3] - rect[1] >= config.min_height_px => Some(-config.missed_logit),
-        None => None,
-    }
+    let (index, rect, clipped, inside) = shown.reduce(|best, other| if other.3 > best.3 { other } else { best })?;
+    let found = looks[index].boxes.iter().enumerate().filter(|(_, found)| found.classes.contains(&vote.class));
+    let covered = found.map(|(place, found)| Covers { look: index, found: place, iou: iou(clipped, found.ltrb_px) });
+    let covers = covered
+        .filter(|covers| covers.iou >= config.min_iou)
+        .reduce(|best, covers| if covers.iou > best.iou { covers } else { best });
+    // What another object hides is not missed, whatever that is: most of its rectangle lies in a box of the network.
+    let shares = looks[index].boxes.iter().map(|found| share_within(clipped, found.ltrb_px)).enumerate();
+    let hides = shares.filter(|(_, share)| *share > MAX_HIDDEN);
+    let hidden_by = hides.reduce(|most, other| if other.1 > most.1 { other } else { most }).map(|(place, _)| (index, place));
+    let is_missed = covers.is_none() && inside >= MIN_INSIDE && rect[3] - rect[1] >= config.min_height_px;
+    Some(Seen { covers, is_missed, hidden_by })
 }
 
 /// The rectangle about the corners of a box in an image; `None` where one of them is behind the camera.
@@ -131,6 +180,11 @@ fn area([left, top, right, bottom]: [f64; 4]) -> f64 {
 pub fn iou(a: [f64; 4], b: [f64; 4]) -> f64 {
     let common = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
     common / (area(a) + area(b) - common).max(1e-9)
+}
+
+/// Share of a rectangle that lies within another.
+fn share_within(a: [f64; 4], b: [f64; 4]) -> f64 {
+    area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]) / area(a).max(1e-9)
 }
 
 /// What cameras said of a track.

@@ -48,10 +48,9 @@ impl From<Ints> for Input {
 impl Input {
     fn value(self) -> Result<Value, String> {
         match self {
-            Self::Numbers(Tensor { shape, data }) => Value::from_shape(shape.as_slice(), data),
-            Self::Ints(Ints { shape, data }) => Value::from_shape(shape.as_slice(), data),
+            Self::Numbers(Tensor { shape, data }) => Value::from_shape(shape.as_slice(), data).map_err(|error| error.to_string()),
+            Self::Ints(Ints { shape, data }) => Value::from_shape(shape.as_slice(), data).map_err(|error| error.to_string()),
         }
-        .map_err(|error| error.to_string())
     }
 }
 
