@@ -71,8 +71,9 @@ fn boxes_made_with_another_calibration_are_refused_with_both_hashes() {
     assert!(why.contains(&theirs) && why.contains(&calibration_sha256(&ego_from_lidar())), "{why}");
     let mut unanswered = Unanswered::default();
     unanswered.note(&"top".into(), SWEEP_NS, why);
-    let [finding] = unanswered.finish(Without::Nothing).try_into().unwrap();
-    assert!(finding.message.contains("no boxes for 1 sweeps of top: expected boxes made with"), "{}", finding.message);
+    let told = unanswered.finish(Without::Nothing);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].message.contains("no boxes for 1 sweeps of top: expected boxes made with"), "{}", told[0].message);
 }
 
 #[test]
