@@ -35,4 +35,6 @@ mod people_review_in_a_browser;
 
 mod labels_are_measured_as_others_measure;
 
+mod networks_have_a_say;
+
 mod support;

@@ -121,6 +121,9 @@ pub(crate) struct RunArgs {
     /// Where the shards go: a folder, or s3://, gs://, az:// (see [store] in the configuration)
     #[arg(long, value_name = "DIR|URL", default_value = "boxwright-data")]
     pub(crate) dataset: String,
+    /// Let a 2D detector vote on classes: the manifest of an ONNX file (wins over [networks.camera] in the configuration)
+    #[arg(long, value_name = "MANIFEST")]
+    pub(crate) detector2d: Option<PathBuf>,
     /// Show it while it happens: serve, or connect to a viewer that is open (connect=URL)
     #[arg(long, value_name = "serve|connect[=URL]", value_parser = parse_view)]
     pub(crate) view: Option<ViewMode>,

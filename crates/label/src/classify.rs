@@ -55,8 +55,18 @@ pub struct Vote {
     pub class: ClassId,
     /// Log-odds that the shape is an object of this class.
     pub logit: f64,
+    /// Log-odds that a camera network adds, where an image shows it: see [`crate::look`].
+    pub camera: Option<f64>,
     /// The length lies along the second axis of the shape.
     pub turned: bool,
+}
+
+impl Vote {
+    /// What the shape and the cameras say together.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.logit + self.camera.unwrap_or(0.0)
+    }
 }
 
 /// The point away from which an object of a kind grows: the lidar, or none.
@@ -103,7 +113,7 @@ pub fn votes(view: &View<'_>, taxonomy: &Taxonomy) -> Vec<Vote> {
 fn vote(view: &View<'_>, id: ClassId, class: &ClassSpec) -> Vote {
     let straight = logit(view, class, false);
     let turned = logit(view, class, true);
-    Vote { class: id, logit: straight.max(turned), turned: turned > straight }
+    Vote { class: id, logit: straight.max(turned), camera: None, turned: turned > straight }
 }
 
 fn logit(view: &View<'_>, class: &ClassSpec, turned: bool) -> f64 {

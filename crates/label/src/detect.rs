@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::classify::{Kind, View, Vote, anchor, probability, votes, whole_size};
 use crate::cluster::Clusters;
 use crate::fit::{FitConfig, Shape, fit_box};
+use crate::models::ModelSpec;
 use crate::moments::{Moments, PointMoment};
 
 /// Options of [`detect`].
@@ -51,6 +52,8 @@ pub struct Candidate {
     pub holds_after_ns: i64,
     /// The moment of each point of the shape's outline.
     pub outline_moments: Vec<PointMoment>,
+    /// The model that gave the box whole; `None` where the shape was fitted to points and is to be completed.
+    pub given_by: Option<Arc<ModelSpec>>,
 }
 
 impl Candidate {
@@ -112,6 +115,7 @@ pub fn detect(
                 points_ns: times.range_ns,
                 holds_after_ns: times.holds_after_ns,
                 outline_moments,
+                given_by: None,
                 shape,
             });
         }

@@ -21,6 +21,9 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
+use crate::detector::{DetectorConfig, Provider};
+use crate::networks::NetworksConfig;
+
 /// The documented defaults, as `boxwright config default` prints them.
 pub const DEFAULT_TOML: &str = include_str!("../../../configs/default.toml");
 /// The classes that are used where no taxonomy file is named.
@@ -28,7 +31,7 @@ pub const DEFAULT_TAXONOMY_TOML: &str = include_str!("../../../configs/taxonomy.
 
 /// Tables whose keys are not known beforehand: names of somebody else's options, of sensors, or options that depend on another one. What
 /// they hold is looked at when it is used.
-const FREE_TABLES: [&str; 4] = ["kafka.client", "store.options", SYNC_POLICY, "sync.timing"];
+const FREE_TABLES: [&str; 5] = ["kafka.client", "store.options", SYNC_POLICY, "sync.timing", "detector.classes"];
 /// Table that is empty where the policy is the usual one.
 const SYNC_POLICY: &str = "sync.policy";
 
@@ -52,6 +55,10 @@ pub struct Config {
     pub motion: MotionConfig,
     /// Boxes and tracks.
     pub label: LabelConfig,
+    /// Who finds the objects of sweeps.
+    pub detector: DetectorConfig,
+    /// Networks that take part in labelling.
+    pub networks: NetworksConfig,
     /// Parquet shards.
     pub shard: WriterConfig,
     /// Object stores that datasets may live in.
@@ -242,6 +249,7 @@ impl Config {
         if config.taxonomy.file.is_relative() && !config.taxonomy.file.as_os_str().is_empty() {
             config.taxonomy.file = path.parent().unwrap_or(Path::new(".")).join(&config.taxonomy.file);
         }
+        config.networks.relative_to(path.parent().unwrap_or(Path::new(".")));
         Ok(config)
     }
 
@@ -256,6 +264,7 @@ impl Config {
             .map_err(|source: toml::de::Error| ConfigError::Value { path: name.to_owned(), message: source.to_string() })?;
         // TOML has no null: an empty name stands for none.
         config.sync.reference = config.sync.reference.take().filter(|name| !name.is_empty());
+        config.kafka.detections = config.detector.provider == Provider::Topic;
         config.check(name)?;
         Ok(config)
     }
@@ -275,6 +284,8 @@ impl Config {
             return wrong("run.max_vehicles: expected at least 1, got 0".to_owned());
         }
         self.label.validate().or_else(|error| wrong(error.to_string()))?;
+        self.detector.check().or_else(wrong)?;
+        self.networks.check(self.detector.provider).or_else(wrong)?;
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
         self.clock.validate().or_else(|error| wrong(format!("clock: {error}")))?;
         self.traces.check().or_else(wrong)?;
@@ -313,11 +324,23 @@ impl Config {
     #[must_use]
     pub fn labels_sha256(&self, taxonomy: &Taxonomy) -> String {
         let deciding = format!(
-            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{taxonomy:?}",
-            self.clip, self.frames, self.order, self.sync, self.clock, self.motion, self.label
+            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{taxonomy:?}",
+            self.clip,
+            self.frames,
+            self.order,
+            self.sync,
+            self.clock,
+            self.motion,
+            self.label,
+            self.detector,
+            self.networks.deciding()
         );
-        Sha256::digest(deciding.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(deciding.as_bytes())
     }
+}
+
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// TOML has no null: an empty table stands for no policy of its own.

@@ -28,6 +28,7 @@ use crate::clip::ClipSettings;
 use crate::config::{Config, ConfigError};
 use crate::lane::{self, Lane, LaneCommand, LaneContext, LaneReport, LiveLane};
 use crate::metrics::{Metrics, Stage, Started};
+use crate::networks::Networks;
 use crate::report::{Progress, Report, ViewReport};
 use crate::writer::entry_of;
 use ledger::Ledger;
@@ -75,6 +76,8 @@ pub struct RunJob {
     pub config: Arc<Config>,
     /// Classes.
     pub taxonomy: Arc<Taxonomy>,
+    /// Networks that take part in labelling.
+    pub networks: Networks,
     /// Where clips are written. Without one the run only reads, orders and accounts: nothing is labelled, written, set aside or
     /// committed.
     pub dataset: Option<Dataset>,
@@ -100,6 +103,7 @@ impl RunJob {
         Self {
             config,
             taxonomy,
+            networks: Networks::default(),
             dataset,
             view: None,
             progress: Arc::default(),
@@ -107,6 +111,17 @@ impl RunJob {
             stop: Arc::default(),
             stop_when_idle: None,
             more_to_come: Arc::default(),
+        }
+    }
+}
+
+impl RunJob {
+    /// A hash of everything that decides what the labels are: of the configuration, and of the networks where there are some.
+    pub(crate) fn labels_sha256(&self) -> String {
+        let config = self.config.labels_sha256(&self.taxonomy);
+        match self.networks.deciding() {
+            none if none.is_empty() => config,
+            networks => crate::config::sha256_hex(format!("{config}|{networks}").as_bytes()),
         }
     }
 }
@@ -215,6 +230,7 @@ impl<'a> Run<'a> {
             motion: job.config.motion.clone(),
             label: job.config.label.clone(),
             taxonomy: job.taxonomy.clone(),
+            networks: job.networks.clone(),
             scenes: job.view.is_some(),
         });
         let context = job.dataset.clone().map(|dataset| LaneContext {

@@ -1,5 +1,6 @@
 //! `boxwright view`: a dataset as Rerun recordings, saved or served.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let dataset = Dataset::open_at(&locate(&args.dataset, &config.store)?)?;
     let entries = choose(dataset.clips(args.revision)?, args.clip.as_deref())?;
+    say_models(&entries);
     match &args.save {
         Some(file) => {
             let written = save(&dataset, &entries, taxonomy, file)?;
@@ -59,6 +61,14 @@ pub(crate) fn some_of(names: &[String]) -> String {
     match names.get(SHOWN..) {
         Some(more) if !more.is_empty() => format!("{} and {} more", names[..SHOWN].join(", "), more.len()),
         _ => names.join(", "),
+    }
+}
+
+/// Says once which models had a part in the labels.
+fn say_models(entries: &[ManifestEntry]) {
+    let models: BTreeSet<_> = entries.iter().flat_map(|entry| &entry.models).collect();
+    for (model, sha256) in models {
+        ui::say(&format!("labels with {model} (SHA-256 {})", sha256.get(..12).unwrap_or(sha256)));
     }
 }
 

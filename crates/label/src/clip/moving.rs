@@ -24,7 +24,7 @@ const WORSE_M: f64 = 0.05;
 #[derive(Clone, Copy)]
 pub(super) struct Local {
     pub(super) position: [f64; 2],
-    velocity: [f64; 2],
+    pub(super) velocity: [f64; 2],
 }
 
 /// One placement a sighting, and how it came about.
@@ -77,7 +77,7 @@ fn floor_about(path: &Path, index: usize) -> f64 {
 }
 
 /// The smooth position, but no farther from the measured one than allowed: a smoother that is not held destroys labels.
-fn near(measured: [f64; 2], smooth: [f64; 2], limit: f64) -> [f64; 2] {
+pub(super) fn near(measured: [f64; 2], smooth: [f64; 2], limit: f64) -> [f64; 2] {
     let (dx, dy) = (smooth[0] - measured[0], smooth[1] - measured[1]);
     let share = (limit / dx.hypot(dy).max(1e-9)).min(1.0);
     [measured[0] + share * dx, measured[1] + share * dy]

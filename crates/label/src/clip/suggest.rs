@@ -35,7 +35,7 @@ pub fn findings(
     taxonomy: &Taxonomy,
     config: &ClipConfig,
 ) -> Vec<Finding> {
-    let (boxes, tracks) = write::write(suggestions, sweeps, clip, config);
+    let (boxes, tracks) = write::write(suggestions, sweeps, clip, config, None);
     let of_track = |track: &boxwright_model::Track| {
         let boxes: Vec<&Box3> = boxes.iter().filter(|one| one.track_id == track.track_id).collect();
         let best = boxes.iter().copied().reduce(|best, one| if one.num_lidar_pts > best.num_lidar_pts { one } else { best })?;

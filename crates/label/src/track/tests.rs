@@ -25,7 +25,8 @@ fn car(x: f64, y: f64, taxonomy: &Taxonomy) -> Candidate {
     let class = taxonomy.find("car").unwrap();
     let turned = shape.extents_m()[1] > shape.extents_m()[0];
     let ego_from_box = shape.complete([4.5, 1.8, 1.5], turned, [0.0; 2]);
-    let votes = (0..4).map(|id| Vote { class: ClassId(id), logit: if id == class.0 { 2.0 } else { -3.0 }, turned }).collect();
+    let votes =
+        (0..4).map(|id| Vote { class: ClassId(id), logit: if id == class.0 { 2.0 } else { -3.0 }, camera: None, turned }).collect();
     Candidate {
         outline_moments: vec![PointMoment::default(); shape.outline.len()],
         shape,
@@ -37,6 +38,7 @@ fn car(x: f64, y: f64, taxonomy: &Taxonomy) -> Candidate {
         stamp_ns: 0,
         points_ns: [0; 2],
         holds_after_ns: 0,
+        given_by: None,
     }
 }
 

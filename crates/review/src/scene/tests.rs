@@ -102,6 +102,11 @@ fn a_camera_name_stays_one_part_of_the_path() {
 fn a_label_names_class_track_and_score() {
     let painter = Painter::new(fixture::taxonomy());
     assert_eq!(painter.label(&fixture::box3(12, 0.0, 0.0)), "car 12 · 0.93");
+    let mut voted = fixture::box3(12, 0.0, 0.0);
+    voted.evidence = r#"{"detector":{"model":"pointrcnn"},"camera":{"model":"yolox_nano","logits":[2.14,-1.0]}}"#.to_owned();
+    assert_eq!(painter.label(&voted), "car 12 · 0.93 · by pointrcnn · yolox_nano +2.1");
+    voted.evidence = r#"{"camera":["of another kind"]}"#.to_owned();
+    assert_eq!(painter.label(&voted), "car 12 · 0.93");
 }
 
 #[test]
