@@ -1,0 +1,1 @@
+//! Rooms and streets of known motion.
