@@ -28,11 +28,16 @@ pub(crate) fn enough(key_points: &[KeyPoint]) -> Result<(), Unplaced> {
     if key_points.len() < LEAST_KEY_POINTS {
         return Err(Unplaced::TooFewPoints { found: key_points.len(), needed: LEAST_KEY_POINTS });
     }
-    let found = key_points.iter().filter(|point| point.is_structure).count();
+    let found = structure(key_points);
     if found < LEAST_STRUCTURE {
         return Err(Unplaced::TooLittleStructure { found, needed: LEAST_STRUCTURE });
     }
     Ok(())
+}
+
+/// How many key points stand up from the ground.
+pub(crate) fn structure(key_points: &[KeyPoint]) -> usize {
+    key_points.iter().filter(|point| point.is_structure).count()
 }
 
 /// Judges a pose `seconds` after the one before.
@@ -62,13 +67,20 @@ impl Doubt<'_> {
         Err(Unplaced::Jump { off_m, most_m, off_rad, most_rad })
     }
 
-    /// Whether the structure that the sweep sees is the map's.
-    pub(crate) fn overlap(&self, key_points: &[KeyPoint], map: &VoxelMap, world_from_ego: &Pose) -> Result<(), Unplaced> {
+    /// Whether the structure that the sweep sees is the map's. A map of so few key points of structure as `of_map` cannot know more of them:
+    /// a drive may begin with half a sweep.
+    pub(crate) fn overlap(
+        &self,
+        key_points: &[KeyPoint],
+        map: &VoxelMap,
+        world_from_ego: &Pose,
+        of_map: usize,
+    ) -> Result<(), Unplaced> {
         let reached_m = world_from_ego.translation.vector.norm();
-        if !(reached_m < MAX_COORDINATE_M) {
+        if reached_m.is_nan() || reached_m >= MAX_COORDINATE_M {
             return Err(Unplaced::NoSolution);
         }
-        let share = overlap(key_points, map, world_from_ego, NEAR_PART * self.config.voxel_m).share();
+        let share = overlap(key_points, map, world_from_ego, NEAR_PART * self.config.voxel_m).share_of(of_map);
         let needed = self.config.min_overlap;
         if share >= needed { Ok(()) } else { Err(Unplaced::NoOverlap { share, needed }) }
     }

@@ -20,13 +20,6 @@ pub(crate) struct KeyPoint {
     pub(crate) is_structure: bool,
 }
 
-/// How a sweep lies on the map.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Fit {
-    pub(crate) world_from_ego: Pose,
-    pub(crate) iterations: usize,
-}
-
 /// How far the search goes and how distances count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Reach {
@@ -38,7 +31,7 @@ pub(crate) struct Reach {
 }
 
 /// Aligns the key points with the map, from a guess. `None` where nothing is in reach or the equations have no solution.
-pub(crate) fn align(points: &[KeyPoint], map: &VoxelMap, guess: &Pose, reach: &Reach) -> Option<Fit> {
+pub(crate) fn align(points: &[KeyPoint], map: &VoxelMap, guess: &Pose, reach: &Reach) -> Option<Pose> {
     let mut pose = *guess;
     for iteration in 1..=reach.max_iterations {
         let (normal, gradient) = equations(points, map, &pose, reach)?;
@@ -50,7 +43,7 @@ pub(crate) fn align(points: &[KeyPoint], map: &VoxelMap, guess: &Pose, reach: &R
         let rotation = UnitQuaternion::new_normalize((UnitQuaternion::from_scaled_axis(turn) * pose.rotation).into_inner());
         pose = Pose::from_parts(Translation3::from(pose.translation.vector + shift), rotation);
         if step.norm() < LEAST_STEP || iteration == reach.max_iterations {
-            return Some(Fit { world_from_ego: pose, iterations: iteration });
+            return Some(pose);
         }
     }
     None
@@ -101,8 +94,10 @@ pub(crate) struct Overlap {
 }
 
 impl Overlap {
-    pub(crate) fn share(&self) -> f64 {
-        if self.structure == 0 { 0.0 } else { self.near as f64 / self.structure as f64 }
+    /// Share of the structure that is near, where no more than `most` of it can be.
+    pub(crate) fn share_of(&self, most: usize) -> f64 {
+        let structure = self.structure.min(most);
+        if structure == 0 { 0.0 } else { (self.near as f64 / structure as f64).min(1.0) }
     }
 }
 

@@ -180,10 +180,6 @@ impl VoxelMap {
         *self = Self::new(self.side_m, self.range_m);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.voxels.is_empty()
-    }
-
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.voxels.len()

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use boxwright_model::{ClipId, Taxonomy};
 use boxwright_pipeline::scenes::Scenes;
 use boxwright_review::{serve_recordings, write_rrd};
-use boxwright_shard::{Dataset, ManifestEntry};
+use boxwright_shard::{ClipReader, Dataset, ManifestEntry};
 
 use super::{load_config, locate};
 use crate::args::ViewArgs;
@@ -18,6 +18,7 @@ pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let dataset = Dataset::open_at(&locate(&args.dataset, &config.store)?)?;
     let entries = choose(dataset.clips(args.revision)?, args.clip.as_deref())?;
+    say_whose_poses(&dataset, &entries)?;
     match &args.save {
         Some(file) => {
             let written = save(&dataset, &entries, taxonomy, file)?;
@@ -49,6 +50,18 @@ fn choose(entries: Vec<ManifestEntry>, clip: Option<&str>) -> anyhow::Result<Vec
         }
     }
     Ok(chosen)
+}
+
+/// Says of every clip whose poses are its own odometry that they are, and where it was lost: what stands still in the viewer rests on it.
+fn say_whose_poses(dataset: &Dataset, entries: &[ManifestEntry]) -> anyhow::Result<()> {
+    for entry in entries {
+        for finding in ClipReader::open(dataset, entry)?.findings()? {
+            if finding.rule.starts_with("BW-O") {
+                ui::say(&format!("{}: {} {}", name(entry), finding.rule, finding.message));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn name(entry: &ManifestEntry) -> String {
