@@ -21,7 +21,7 @@ use self::believe::Doubt;
 use self::prepare::Prepared;
 use self::register::{Reach, align};
 use self::screw::Twist;
-use self::threshold::{FIRST_SIGMA_M, Threshold};
+use self::threshold::{LOST_SIGMA_M, Threshold};
 use self::voxels::VoxelMap;
 
 mod prepare;
@@ -289,7 +289,7 @@ impl Odometry {
         self.prepared.take(&self.config, points, (!is_deskewed).then_some(&last.twist));
         believe::enough(&self.prepared.key_points)?;
         let predicted = last.world_from_ego * last.twist.after(seconds);
-        let sigma_m = if self.is_lost { FIRST_SIGMA_M } else { self.threshold.sigma_m() };
+        let sigma_m = if self.is_lost { LOST_SIGMA_M } else { self.threshold.sigma_m() };
         let found = align(&self.prepared.key_points, &self.map, &predicted, &reach(sigma_m)).ok_or(Unplaced::NoSolution)?;
         let motion = last.world_from_ego.inv_mul(&found);
         let doubt = Doubt { config: &self.config, seconds };

@@ -1,6 +1,8 @@
 //! Point-to-point ICP of one sweep against the local map (KISS-ICP, arXiv 2209.15397, section III-D).
 //!
-//! Minimises the Geman-McClure kernel of the distances to the nearest points of the map by Gauss-Newton steps. A step is a turn about the vehicle
+//! Minimises the Geman-McClure kernel of the distances to the nearest points of the map by Gauss-Newton steps. Unlike in the paper, ground counts
+//! by its height alone: the rings that a lidar draws on it come along with the vehicle, lie on those of the map best where it has not moved, and
+//! would hold it back. A step is a turn about the vehicle
 //! and a shift, `R ← exp(ω) R`, `t ← t + v`: coordinates of the normal equations stay small however far the vehicle has gone.
 
 use boxwright_model::Pose;
@@ -56,11 +58,24 @@ fn equations(points: &[KeyPoint], map: &VoxelMap, pose: &Pose, reach: &Reach) ->
     let (rotation, translation) = (pose.rotation.to_rotation_matrix(), pose.translation.vector);
     let (mut weights, mut weighted_arm) = (0.0, Vector3::zeros());
     let (mut arms, mut force, mut torque) = (Matrix3::zeros(), Vector3::zeros(), Vector3::zeros());
+    let up = rotation * Vector3::z();
+    let (mut ground, mut ground_gradient) = (Matrix6::zeros(), Vector6::zeros());
     for point in points {
         // From the vehicle to the point, along the axes of the world.
         let arm = rotation * point.in_ego.coords;
         let at = Point3::from(arm + translation);
         let Some((squared, target)) = map.nearest(&at, max_squared) else { continue };
+        if !point.is_structure {
+            // The vehicle stands on the ground, so its own upright is the ground's, to a slope's change within range.
+            let off_m = up.dot(&(at - target));
+            let ratio = kernel / (kernel + off_m * off_m);
+            let weight = ratio * ratio;
+            let lever = arm.cross(&up);
+            let row = Vector6::new(up.x, up.y, up.z, lever.x, lever.y, lever.z);
+            ground += row * row.transpose() * weight;
+            ground_gradient += row * (off_m * weight);
+            continue;
+        }
         let ratio = kernel / (kernel + f64::from(squared));
         let weight = ratio * ratio;
         let residual = (at - target) * weight;
@@ -83,7 +98,7 @@ fn equations(points: &[KeyPoint], map: &VoxelMap, pose: &Pose, reach: &Reach) ->
     let mut gradient = Vector6::zeros();
     gradient.fixed_rows_mut::<3>(0).copy_from(&force);
     gradient.fixed_rows_mut::<3>(3).copy_from(&torque);
-    Some((normal, gradient))
+    Some((normal + ground, gradient + ground_gradient))
 }
 
 /// Key points of structure, and how many of them have a point of the map within `near_m`.

@@ -17,8 +17,7 @@ pub(crate) struct Twist {
 
 impl Twist {
     /// Standing still.
-    pub(crate) const ZERO: Self =
-        Self { linear_mps: Vector3::new(0.0, 0.0, 0.0), angular_radps: Vector3::new(0.0, 0.0, 0.0) };
+    pub(crate) const ZERO: Self = Self { linear_mps: Vector3::new(0.0, 0.0, 0.0), angular_radps: Vector3::new(0.0, 0.0, 0.0) };
 
     /// The twist that makes `earlier_from_later` in `seconds` (more than 0).
     pub(crate) fn between(earlier_from_later: &Pose, seconds: f64) -> Self {

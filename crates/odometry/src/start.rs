@@ -5,10 +5,9 @@
 use boxwright_model::{PointCloud, Pose};
 use nalgebra::Point3;
 
-use crate::believe::{self, Doubt, NEAR_PART};
+use crate::believe::{self, Doubt};
 use crate::register::{KeyPoint, Reach, align, overlap};
 use crate::screw::Twist;
-use crate::threshold::FIRST_SIGMA_M;
 use crate::{First, Last, Odometry, Unplaced, reach};
 
 /// Distance between the guesses along the road (metres): within it ICP finds the way from either side.
@@ -20,6 +19,12 @@ const MOST_GUESSES: f64 = 14.0;
 /// Steps of each guess, and which part of the key points it takes: enough to tell which one is right.
 const GUESS_ITERATIONS: usize = 12;
 const GUESS_EVERY: usize = 3;
+
+/// How near counts when guesses are compared, as a part of the side of a voxel: finer than for belief, because all of them fit roughly.
+const GUESS_NEAR_PART: f64 = 0.2;
+
+/// Scales of the registration, one after the other (metres).
+const SIGMAS_M: [f64; 3] = [1.0, 0.3, 0.1];
 
 /// How often the first sweep is taken again. The second time moves it by millimetres.
 const ROUNDS: usize = 2;
@@ -77,7 +82,7 @@ impl Odometry {
         for step in (0..=ahead).chain([-1]) {
             let guess = from * Pose::translation(f64::from(step) * STEP_M, 0.0, 0.0);
             let Some(found) = align(&some, &self.map, &guess, &reach) else { continue };
-            let near = overlap(&some, &self.map, &found, NEAR_PART * self.config.voxel_m).near;
+            let near = overlap(&some, &self.map, &found, GUESS_NEAR_PART * self.config.voxel_m).near;
             if best.is_none_or(|(most, _)| near > most) {
                 best = Some((near, found));
             }
@@ -85,8 +90,10 @@ impl Odometry {
         best.map(|(_, pose)| pose)
     }
 
+    /// From coarse to fine: what is far off pulls first and counts for nothing in the end.
     fn refine(&self, guess: &Pose) -> Result<Pose, Unplaced> {
-        align(&self.prepared.key_points, &self.map, guess, &reach(FIRST_SIGMA_M / 2.0)).ok_or(Unplaced::NoSolution)
+        let finer = |pose, sigma_m: &f64| align(&self.prepared.key_points, &self.map, &pose, &reach(*sigma_m));
+        SIGMAS_M.iter().try_fold(*guess, finer).ok_or(Unplaced::NoSolution)
     }
 
     /// Makes the map anew from the first sweep, freed from a motion that is known now.

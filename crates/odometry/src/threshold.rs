@@ -5,8 +5,9 @@ use boxwright_model::Pose;
 /// Deviations smaller than this (metres) are noise and say nothing of the vehicle's manoeuvres.
 const LEAST_DEVIATION_M: f64 = 0.1;
 
-/// Sigma before anything is known (metres).
-pub(crate) const FIRST_SIGMA_M: f64 = 2.0;
+/// Sigma before anything is known (metres). The paper begins with two and from standstill; here the second sweep has told the speed, and a
+/// wide reach lets the rings of a scan hold it back.
+const FIRST_SIGMA_M: f64 = 0.7;
 
 /// Root of the mean squared deviation so far.
 #[derive(Clone, Debug)]
@@ -35,3 +36,6 @@ impl Threshold {
         }
     }
 }
+
+/// Sigma while the vehicle is lost: the paper's first value (metres).
+pub(crate) const LOST_SIGMA_M: f64 = 2.0;

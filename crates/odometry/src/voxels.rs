@@ -84,7 +84,8 @@ impl CellIndex {
 #[inline]
 fn hash(cell: Cell) -> u64 {
     let [x, y, z] = cell.map(|value| u64::from(value as u32));
-    let mixed = x.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ y.wrapping_mul(0xc2b2_ae3d_27d4_eb4f) ^ z.wrapping_mul(0x1656_67b1_9e37_79f9);
+    let mixed =
+        x.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ y.wrapping_mul(0xc2b2_ae3d_27d4_eb4f) ^ z.wrapping_mul(0x1656_67b1_9e37_79f9);
     mixed ^ (mixed >> 29) ^ (mixed >> 47)
 }
 
@@ -183,6 +184,11 @@ impl VoxelMap {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.voxels.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn points(&self) -> usize {
+        self.voxels.iter().map(|voxel| voxel.len as usize).sum()
     }
 
     /// Squared distance in metres and place of the map's point nearest to `query`, among those of its voxel and the 26 about it and nearer

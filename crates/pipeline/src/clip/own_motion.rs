@@ -80,7 +80,7 @@ impl OwnMotion {
     pub(super) fn has_waited(&self, first_ns: i64, now_ns: i64, waiting: usize) -> bool {
         // A quarter of the range: the sum with any stamp saturates to something sensible.
         let wait_ns = i64::try_from(self.config.wait_for_pose_ms).unwrap_or(i64::MAX).saturating_mul(NS_PER_MS).min(i64::MAX / 4);
-        self.config.mode == OdometryMode::Always || waiting >= MAX_WAITING_SWEEPS || first_ns.saturating_add(wait_ns) <= now_ns
+        waiting >= MAX_WAITING_SWEEPS || first_ns.saturating_add(wait_ns) <= now_ns
     }
 
     /// A pose came as a message. Returns whether it is used; the first one decides.
@@ -136,11 +136,13 @@ impl OwnMotion {
         match followed.odometry.sweep(common_ns, points, is_deskewed) {
             Ok(world_from_ego) => {
                 followed.placed += 1;
-                let step_m =
-                    followed.last.map_or(0.0, |last| (world_from_ego.translation.vector - last.translation.vector).norm());
+                let step_m = followed.last.map_or(0.0, |last| (world_from_ego.translation.vector - last.translation.vector).norm());
                 followed.path_m += step_m;
                 followed.last = Some(world_from_ego);
-                if was_lost && followed.more_losses == 0 && let Some(loss) = followed.losses.last_mut() {
+                if was_lost
+                    && followed.more_losses == 0
+                    && let Some(loss) = followed.losses.last_mut()
+                {
                     loss.found_again = true;
                 }
                 Some(world_from_ego)
@@ -219,12 +221,7 @@ impl Loss {
             stamp_ns: self.first_ns,
             track_id: None,
             sample_id: None,
-            message: format!(
-                "odometry lost for {} sweeps of {}: {}; {end}",
-                self.sweeps,
-                followed.lidar,
-                self.reason.describe()
-            ),
+            message: format!("odometry lost for {} sweeps of {}: {}; {end}", self.sweeps, followed.lidar, self.reason.describe()),
             values: serde_json::json!({
                 "lidar": &*followed.lidar, "sweeps": self.sweeps, "reason": self.reason.as_str(), "found_again": self.found_again,
             })
