@@ -7,8 +7,9 @@ it ships with. Both get the same sweeps. Three judges:
   reference   relative errors over all stretches of some lengths, as KITTI's odometry benchmark has them: translation in % and turn in
               degrees a metre. The reference is the INS (KITTI) or the poses that the drive came with (PandaSet)
   step        error of the translation from one sweep to the next, median and worst, millimetres
-  standing    where the people who labelled the drive drew the standing vehicles, put into the world: spread (root mean square, metres) of the
-              centres of each, the mean over vehicles. No pose was used to draw them
+  standing    where people drew the standing vehicles, put into the world by the poses found: spread (root mean square, metres) of the
+              centres of each, the mean over vehicles. KITTI's were drawn in each sweep by itself, without any pose; PandaSet's in the world
+              by its own poses, so there it is one more distance from these
 
 One line of JSON says all of it; CPU time in milliseconds a sweep is that of one thread.
 """
