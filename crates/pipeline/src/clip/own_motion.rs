@@ -17,6 +17,9 @@ use boxwright_odometry::{Odometry, Unplaced};
 
 use crate::config::{OdometryMode, OwnMotionConfig};
 
+#[cfg(test)]
+mod tests;
+
 /// Most sweeps that wait for the decision, whatever the wait: 70 MB at 100,000 points with times.
 pub(super) const MAX_WAITING_SWEEPS: usize = 32;
 /// Most losses of a clip that are told one by one.
