@@ -6,7 +6,7 @@
 //! samples, and an object that is seen across it has one track in each clip.
 //!
 //! ```text
-//! transform ──▶ rig, poses
+//! transform ──▶ rig, poses (or own_motion: from the sweeps, where no pose comes)
 //! camera ─────▶ row ─────────────┐
 //! lidar ──▶ to ego ▸ deskew ▸ row ┴▶ matcher ▸ sample ▸ labeler
 //! detections ▶ to ego ▸ inbox ────────────────────────────┘
@@ -30,7 +30,9 @@ use boxwright_timesync::{
 
 use self::detections::{Inbox, Turn, Unanswered};
 use self::look::{HeldImage, Looker, View};
+use self::own_motion::OwnMotion;
 use self::times::ClipTimes;
+use crate::config::OwnMotionConfig;
 use crate::detector::Without;
 use crate::networks::{CameraEye, Finder, Networks};
 use crate::rig::{Rig, SensorCalibration};
@@ -40,12 +42,15 @@ mod detections;
 mod look;
 mod times;
 
+mod own_motion;
+
 /// What every clip of a run is built with.
 #[derive(Clone)]
 pub(crate) struct ClipSettings {
     pub(crate) sync: MatcherConfig,
     pub(crate) clock: ClockConfig,
     pub(crate) motion: MotionConfig,
+    pub(crate) odometry: OwnMotionConfig,
     pub(crate) label: LabelConfig,
     pub(crate) taxonomy: Arc<Taxonomy>,
     pub(crate) networks: Networks,
@@ -108,7 +113,9 @@ pub(crate) struct ClipBuilder {
     timing: BTreeMap<String, SensorTiming>,
     /// By the common clock.
     poses: PoseTrack,
-    /// In canonical order. Bounded: a sweep leaves as soon as event time has passed it by [`POSE_WAIT_NS`].
+    own_motion: OwnMotion,
+    /// In canonical order. Bounded: a sweep leaves as soon as event time has passed it by [`POSE_WAIT_NS`], once it is decided where poses
+    /// come from.
     pending: VecDeque<PendingSweep>,
     /// Bounded by the matcher's queue: a token leaves with its sample or as unmatched.
     ready: BTreeMap<u64, ReadySweep>,
@@ -139,6 +146,7 @@ impl ClipBuilder {
             first_stamp_ns: None,
             next_token: 0,
             poses: PoseTrack::new(&settings.motion),
+            own_motion: OwnMotion::new(&settings.odometry),
             pending: VecDeque::new(),
             ready: BTreeMap::new(),
             samples: VecDeque::new(),
@@ -182,7 +190,7 @@ impl ClipBuilder {
         match frame {
             SensorFrame::Transforms(edges) => {
                 if let Some(pose) = rig.apply_transforms(&edges)? {
-                    self.pose(&header, pose, out);
+                    self.pose(rig, &header, pose, out);
                 }
             }
             SensorFrame::Calibration { frame_id, model } => rig.apply_calibration(&header.sensor, &frame_id, model),
@@ -214,7 +222,8 @@ impl ClipBuilder {
         for sensor in rig.sensors() {
             self.write_calibration(rig, &sensor, self.first_stamp_ns.unwrap_or_default(), out);
         }
-        let times = self.times.finish();
+        let mut times = self.times.finish();
+        times.extend(self.own_motion.finish());
         let labels = self.labeler.finish();
         let mut learned = self.looker.finish();
         learned.extend(self.unanswered.finish(self.without));
@@ -234,7 +243,15 @@ impl ClipBuilder {
         self.counts
     }
 
-    fn pose(&mut self, header: &FrameHeader, pose: StampedPose, out: &mut Vec<ClipOutput>) {
+    fn pose(&mut self, rig: &Rig, header: &FrameHeader, pose: StampedPose, out: &mut Vec<ClipOutput>) {
+        let was_open = self.own_motion.is_open();
+        if !self.own_motion.takes_message(pose.stamp_ns) {
+            return;
+        }
+        if was_open {
+            // Sweeps that only waited for the decision leave as if there had been none to take: before this pose is known.
+            self.finish_pending(rig, Some(header.stamp_ns), out);
+        }
         self.poses.push(StampedPose { stamp_ns: self.common_ns(&header.sensor, pose.stamp_ns), ..pose });
         out.push(ClipOutput::Row(Row::EgoPose(pose)));
     }
@@ -252,7 +269,30 @@ impl ClipBuilder {
         let lidar_origin_ego_m = placed.translation.vector.into();
         let common_ns = self.common_ns(&header.sensor, header.stamp_ns);
         self.pending.push_back(PendingSweep { token, header, common_ns, points, lidar_origin_ego_m });
+        if !self.own_motion.is_open() {
+            self.follow(self.pending.len() - 1, out);
+        }
         self.label_ready(rig, out);
+    }
+
+    /// Decides where the clip's poses come from, where it is time to: all its waiting sweeps are followed where no message brought any.
+    fn decide_poses(&mut self, now_ns: Option<i64>, out: &mut Vec<ClipOutput>) {
+        let Some(first) = self.pending.front().filter(|_| self.own_motion.is_open()) else { return };
+        let first_ns = first.header.stamp_ns.max(first.common_ns);
+        if now_ns.is_some_and(|now_ns| !self.own_motion.has_waited(first_ns, now_ns, self.pending.len())) {
+            return;
+        }
+        self.own_motion.begin(self.pending.iter().map(|sweep| (&sweep.header.sensor, sweep.points.len())));
+        (0..self.pending.len()).for_each(|index| self.follow(index, out));
+    }
+
+    /// Hands a waiting sweep to the odometry, if that is where poses come from.
+    fn follow(&mut self, index: usize, out: &mut Vec<ClipOutput>) {
+        let Some(sweep) = self.pending.get(index) else { return };
+        let is_done = self.timing.get(&*sweep.header.sensor).is_some_and(|timing| timing.deskewed);
+        let Some(world_from_ego) = self.own_motion.place(&sweep.header, sweep.common_ns, &sweep.points, is_done) else { return };
+        self.poses.push(StampedPose { stamp_ns: sweep.common_ns, world_from_ego });
+        out.push(ClipOutput::Row(Row::EgoPose(StampedPose { stamp_ns: sweep.header.stamp_ns, world_from_ego })));
     }
 
     fn camera(&mut self, rig: &mut Rig, header: FrameHeader, image: CameraImage, out: &mut Vec<ClipOutput>) {
@@ -315,6 +355,10 @@ impl ClipBuilder {
 
     /// Deskews and stores the sweeps that event time has passed; all of them where `now_ns` is `None`.
     fn finish_pending(&mut self, rig: &Rig, now_ns: Option<i64>, out: &mut Vec<ClipOutput>) {
+        self.decide_poses(now_ns, out);
+        if self.own_motion.is_open() {
+            return;
+        }
         let mut any = false;
         while let Some(sweep) = self.pending.front() {
             let last_ns = sweep.header.stamp_ns.max(sweep.common_ns);

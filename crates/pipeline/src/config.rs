@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use boxwright_label::LabelConfig;
 use boxwright_model::{ClipGrid, Taxonomy};
+use boxwright_odometry::OdometryConfig;
 use boxwright_review::ViewConfig;
 use boxwright_shard::{StoreConfig, WriterConfig};
 use boxwright_source::broker_config::BrokerConfig;
@@ -53,6 +54,8 @@ pub struct Config {
     pub clock: ClockConfig,
     /// Poses and deskew.
     pub motion: MotionConfig,
+    /// Poses from the sweeps themselves.
+    pub odometry: OwnMotionConfig,
     /// Boxes and tracks.
     pub label: LabelConfig,
     /// Who finds the objects of sweeps.
@@ -116,6 +119,45 @@ pub struct FramesConfig {
     pub world: Vec<String>,
     /// Names the ego frame may have; the first that appears in the transform tree is used.
     pub ego: Vec<String>,
+}
+
+/// When a clip's poses are the vehicle's own odometry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OdometryMode {
+    /// In clips that get no pose by a message.
+    #[default]
+    Auto,
+    /// In every clip, whatever messages say.
+    Always,
+    /// Never.
+    Off,
+}
+
+impl OdometryMode {
+    /// The spelling in configurations and findings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// Options of the vehicle's own odometry.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnMotionConfig {
+    /// When it is used.
+    pub mode: OdometryMode,
+    /// Milliseconds of event time after a clip's first sweep within which a pose must have come.
+    pub wait_for_pose_ms: u64,
+    /// The lidar that is followed; empty takes the one with most points.
+    pub lidar: String,
+    /// The registration.
+    pub icp: OdometryConfig,
 }
 
 /// Options of the Prometheus endpoint.
@@ -288,6 +330,7 @@ impl Config {
         self.networks.check(self.detector.provider).or_else(wrong)?;
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
         self.clock.validate().or_else(|error| wrong(format!("clock: {error}")))?;
+        self.odometry.icp.validate().or_else(|error| wrong(format!("odometry.icp: {error}")))?;
         self.traces.check().or_else(wrong)?;
         self.view.check().or_else(|error| wrong(error.to_string()))?;
         self.store.check().or_else(|error| wrong(error.to_string()))?;
@@ -324,13 +367,14 @@ impl Config {
     #[must_use]
     pub fn labels_sha256(&self, taxonomy: &Taxonomy) -> String {
         let deciding = format!(
-            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{taxonomy:?}",
+            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{taxonomy:?}",
             self.clip,
             self.frames,
             self.order,
             self.sync,
             self.clock,
             self.motion,
+            self.odometry,
             self.label,
             self.detector,
             self.networks.deciding()

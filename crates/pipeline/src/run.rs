@@ -228,6 +228,7 @@ impl<'a> Run<'a> {
             sync: job.config.sync.clone(),
             clock: job.config.clock.clone(),
             motion: job.config.motion.clone(),
+            odometry: job.config.odometry.clone(),
             label: job.config.label.clone(),
             taxonomy: job.taxonomy.clone(),
             networks: job.networks.clone(),

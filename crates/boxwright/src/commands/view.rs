@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use boxwright_model::{ClipId, Taxonomy};
 use boxwright_pipeline::scenes::Scenes;
 use boxwright_review::{serve_recordings, write_rrd};
-use boxwright_shard::{Dataset, ManifestEntry};
+use boxwright_shard::{ClipReader, Dataset, ManifestEntry};
 
 use super::{load_config, locate};
 use crate::args::ViewArgs;
@@ -20,6 +20,7 @@ pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
     let dataset = Dataset::open_at(&locate(&args.dataset, &config.store)?)?;
     let entries = choose(dataset.clips(args.revision)?, args.clip.as_deref())?;
     say_models(&entries);
+    say_whose_poses(&dataset, &entries)?;
     match &args.save {
         Some(file) => {
             let written = save(&dataset, &entries, taxonomy, file)?;
@@ -70,6 +71,18 @@ fn say_models(entries: &[ManifestEntry]) {
     for (model, sha256) in models {
         ui::say(&format!("labels with {model} (SHA-256 {})", sha256.get(..12).unwrap_or(sha256)));
     }
+}
+
+/// Says of every clip whose poses are its own odometry that they are, and where it was lost: what stands still in the viewer rests on it.
+fn say_whose_poses(dataset: &Dataset, entries: &[ManifestEntry]) -> anyhow::Result<()> {
+    for entry in entries {
+        for finding in ClipReader::open(dataset, entry)?.findings()? {
+            if finding.rule.starts_with("BW-O") {
+                ui::say(&format!("{}: {} {}", name(entry), finding.rule, finding.message));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn name(entry: &ManifestEntry) -> String {

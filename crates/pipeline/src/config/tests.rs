@@ -10,6 +10,7 @@ fn the_embedded_default_is_the_default_of_every_part() {
     assert_eq!(config.sync, MatcherConfig::default());
     assert_eq!(config.clock, ClockConfig::default());
     assert_eq!(config.motion, MotionConfig::default());
+    assert_eq!((&config.odometry.icp, config.odometry.mode), (&OdometryConfig::default(), OdometryMode::Auto));
     assert_eq!(config.shard, WriterConfig::default());
     assert_eq!(config.kafka, KafkaConfig::default());
     assert_eq!(config.broker, BrokerConfig::default());
