@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use boxwright_model::{BoxFrame, Box3, Cuboid, DetectedBox, DetectedBoxes, Pose, SensorKind, Taxonomy};
+use boxwright_model::{Box3, BoxFrame, Cuboid, DetectedBox, DetectedBoxes, Pose, SensorKind, Taxonomy};
 use boxwright_pipeline::config::DEFAULT_TAXONOMY_TOML;
 use boxwright_pipeline::detector::calibration_sha256;
 use boxwright_pipeline::{Config, Networks, RunJob};
@@ -21,7 +21,12 @@ use crate::support::{TestBroker, assert_same_labels};
 fn boxes(dataset: &Path) -> Vec<Box3> {
     let dataset = Dataset::open(dataset).unwrap();
     let taxonomy = Taxonomy::from_toml(DEFAULT_TAXONOMY_TOML).unwrap();
-    dataset.entries().unwrap().iter().flat_map(|entry| ClipReader::open(&dataset, entry).unwrap().boxes(&taxonomy).unwrap()).collect()
+    dataset
+        .entries()
+        .unwrap()
+        .iter()
+        .flat_map(|entry| ClipReader::open(&dataset, entry).unwrap().boxes(&taxonomy).unwrap())
+        .collect()
 }
 
 fn models(dataset: &Path) -> BTreeMap<String, String> {
@@ -102,8 +107,7 @@ fn pointrcnn(folder: &Path) -> BTreeMap<u64, Vec<DetectedBox>> {
     let placed = Matrix3x4::from_row_slice(&numbers("Tr_velo_to_cam"));
     let turned = Rotation3::from_matrix(&(rotation * placed.fixed_view::<3, 3>(0, 0)));
     let moved = rotation * placed.column(3);
-    let camera_from_lidar =
-        Pose::from_parts(Translation3::from(moved), UnitQuaternion::from_rotation_matrix(&turned));
+    let camera_from_lidar = Pose::from_parts(Translation3::from(moved), UnitQuaternion::from_rotation_matrix(&turned));
     let mut by_frame: BTreeMap<u64, Vec<DetectedBox>> = BTreeMap::new();
     for class in ["Car", "Pedestrian"] {
         let text = std::fs::read_to_string(folder.join(format!("detections_pointrcnn/{class}/0000.txt"))).unwrap();

@@ -130,9 +130,7 @@ const SURE: f64 = 0.999;
 #[must_use]
 pub fn candidates(scene: &Scene<'_>, boxes: &[GivenBox], by: &Arc<ModelSpec>) -> Vec<Candidate> {
     let known = scene.taxonomy.classes().len() - 1;
-    let usable = |one: &&GivenBox| {
-        one.ego_from_box.is_valid() && one.score >= scene.min_score && usize::from(one.class.0) < known
-    };
+    let usable = |one: &&GivenBox| one.ego_from_box.is_valid() && one.score >= scene.min_score && usize::from(one.class.0) < known;
     let mut kept: Vec<&GivenBox> = boxes.iter().filter(usable).collect();
     let most = scene.config.detect.max_detections as usize;
     if kept.len() > most {

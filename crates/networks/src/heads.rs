@@ -245,11 +245,7 @@ impl CenterHeads {
                 let raw = RawCuboid {
                     class,
                     score,
-                    center_m: [
-                        cells.start_m[0] + x * cells.side_m[0],
-                        cells.start_m[1] + y * cells.side_m[1],
-                        height.at(0, cell),
-                    ],
+                    center_m: [cells.start_m[0] + x * cells.side_m[0], cells.start_m[1] + y * cells.side_m[1], height.at(0, cell)],
                     size_lwh_m: [length, width, tall],
                     yaw_rad: heading.at(0, cell).atan2(heading.at(1, cell)),
                 };
@@ -307,9 +303,8 @@ fn suppress(mut found: Vec<RawCuboid>, min_distance_m: f64) -> Vec<RawCuboid> {
     found.truncate(MAX_BOXES);
     let mut kept: Vec<RawCuboid> = Vec::new();
     for one in found {
-        let near = |other: &RawCuboid| {
-            (other.center_m[0] - one.center_m[0]).hypot(other.center_m[1] - one.center_m[1]) < min_distance_m
-        };
+        let near =
+            |other: &RawCuboid| (other.center_m[0] - one.center_m[0]).hypot(other.center_m[1] - one.center_m[1]) < min_distance_m;
         if !kept.iter().any(near) {
             kept.push(one);
         }

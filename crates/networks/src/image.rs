@@ -80,9 +80,7 @@ impl Picture {
 /// What a file claims to be is checked before memory is taken for it.
 fn check_size(width: usize, height: usize) -> Result<(), String> {
     if width.max(height) > MAX_SIDE_PX || width.saturating_mul(height) > MAX_PIXELS {
-        return Err(format!(
-            "expected at most {MAX_SIDE_PX} pixels a side and {MAX_PIXELS} together, got {width} x {height}"
-        ));
+        return Err(format!("expected at most {MAX_SIDE_PX} pixels a side and {MAX_PIXELS} together, got {width} x {height}"));
     }
     Ok(())
 }

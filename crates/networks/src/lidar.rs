@@ -47,9 +47,11 @@ impl LidarNetwork {
             Origin::Ego => [0.0; 3],
         };
         let from_origin = |value: f32, axis: usize| (f64::from(value) - origin_m[axis]) as f32;
-        let points = scene.points.iter().enumerate().map(|(index, [x, y, z])| {
-            [from_origin(*x, 0), from_origin(*y, 1), from_origin(*z, 2), scene.intensity(index)]
-        });
+        let points = scene
+            .points
+            .iter()
+            .enumerate()
+            .map(|(index, [x, y, z])| [from_origin(*x, 0), from_origin(*y, 1), from_origin(*z, 2), scene.intensity(index)]);
         let Some(found) = pillars(points, &manifest.input) else { return Ok(Vec::new()) };
         let mut inputs: Vec<(&str, Input)> =
             vec![(&manifest.input.points, found.points.into()), (&manifest.input.places, found.places.into())];

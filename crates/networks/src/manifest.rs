@@ -16,7 +16,9 @@ use crate::session::Session;
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}\nhint: a manifest is named relative to the configuration, its weights relative to the manifest; the program ships none")]
+    #[error(
+        "cannot read {path}: {source}\nhint: a manifest is named relative to the configuration, its weights relative to the manifest; the program ships none"
+    )]
     Read {
         /// The file.
         path: String,
@@ -52,7 +54,9 @@ pub enum ManifestError {
         got: String,
     },
     /// The runtime cannot take the file.
-    #[error("{path} cannot be loaded as ONNX: {message}\nhint: export the network as ONNX in one file, without operators of its own")]
+    #[error(
+        "{path} cannot be loaded as ONNX: {message}\nhint: export the network as ONNX in one file, without operators of its own"
+    )]
     Onnx {
         /// The weights.
         path: String,
@@ -416,7 +420,12 @@ pub(crate) fn load<M: Manifest>(path: &Path) -> Result<Loaded<M>, ManifestError>
     }
     let session = Session::load(bytes).map_err(|message| ManifestError::Onnx { path: shown_file, message })?;
     let (name, version) = manifest.name_version();
-    let spec = ModelSpec { name: name.into(), version: version.into(), sha256: Arc::from(got), manifest_sha256: Arc::from(manifest_sha256) };
+    let spec = ModelSpec {
+        name: name.into(),
+        version: version.into(),
+        sha256: Arc::from(got),
+        manifest_sha256: Arc::from(manifest_sha256),
+    };
     Ok(Loaded { manifest, session, spec })
 }
 

@@ -168,9 +168,8 @@ fn tensors(found: &[Pillar], input: &PillarInput) -> Pillars {
     let (features, max_points) = (input.features.len(), input.max_points);
     let mut data = vec![0.0; found.len() * max_points * features];
     for (pillar, rows) in found.iter().zip(data.chunks_exact_mut(max_points * features)) {
-        let mean = [0, 1, 2].map(|axis| {
-            pillar.points.iter().map(|point| f64::from(point[axis])).sum::<f64>() / pillar.points.len() as f64
-        });
+        let mean = [0, 1, 2]
+            .map(|axis| pillar.points.iter().map(|point| f64::from(point[axis])).sum::<f64>() / pillar.points.len() as f64);
         let middle_of = |axis: usize| input.range_m[axis] + (pillar.cell[axis] as f64 + 0.5) * input.pillar_m[axis];
         let middle = [middle_of(0), middle_of(1), (input.range_m[2] + input.range_m[5]) / 2.0];
         for (point, row) in pillar.points.iter().zip(rows.chunks_exact_mut(features)) {

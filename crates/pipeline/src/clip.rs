@@ -19,8 +19,8 @@ use boxwright_label::detector::GivenBoxes;
 use boxwright_label::{ClipLabeler, LabelConfig, SweepInput};
 use boxwright_model::time::NS_PER_MS;
 use boxwright_model::{
-    Box3, CameraImage, ClipId, DetectedBoxes, DropReason, Finding, FrameHeader, LidarSweep, PointCloud, Pose, Sample, SceneFrame, SceneImage,
-    SensorFrame, SensorKind, Severity, StampedPose, Taxonomy,
+    Box3, CameraImage, ClipId, DetectedBoxes, DropReason, Finding, FrameHeader, LidarSweep, PointCloud, Pose, Sample, SceneFrame,
+    SceneImage, SensorFrame, SensorKind, Severity, StampedPose, Taxonomy,
 };
 use boxwright_timesync::motion::time_from_azimuth;
 use boxwright_timesync::{

@@ -39,10 +39,10 @@ mod detections;
 #[cfg(test)]
 mod tests;
 
+pub use self::detections::encode_detections;
 pub use self::foxglove::{
     encode, encode_camera_calibration, encode_compressed_image, encode_packed_points, encode_point_cloud, encode_transforms,
 };
-pub use self::detections::encode_detections;
 pub use self::points::MAX_POINTS;
 
 /// Largest payload of a sweep or an image: what [`MAX_POINTS`] points of 26 bytes need. Memory for a message is a small multiple of it.

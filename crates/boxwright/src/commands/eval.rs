@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::Context;
+use boxwright_eval::EvalError;
 use boxwright_eval::classes::ClassRule;
 use boxwright_eval::judge::{Judgement, Options, judge};
 use boxwright_eval::labels::LabelSet;
 use boxwright_eval::read::times::FrameTimes;
 use boxwright_eval::read::{dataset, read_one, read_pair};
 use boxwright_eval::report::page;
-use boxwright_eval::EvalError;
 use boxwright_model::Taxonomy;
 use boxwright_shard::Dataset;
 use serde::Serialize;

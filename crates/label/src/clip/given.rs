@@ -23,7 +23,13 @@ const WINDOW_S: f64 = 0.5;
 
 /// One placement a sighting. Sightings that the built-in detector made, of sweeps for which no boxes came, are measured by the size of the others.
 #[must_use]
-pub fn place(path: &Path, motion: &Motion, verdict: &Verdict, taxonomy: &Taxonomy, config: &ClipConfig) -> Option<(How, Vec<Placement>)> {
+pub fn place(
+    path: &Path,
+    motion: &Motion,
+    verdict: &Verdict,
+    taxonomy: &Taxonomy,
+    config: &ClipConfig,
+) -> Option<(How, Vec<Placement>)> {
     let given = |s: &Sighting| s.given;
     let side = |axis: usize| quantile(path.sightings.iter().filter_map(given).map(|b| b.size_lwh_m[axis]), 0.5);
     let size = Vector3::new(side(0)?, side(1)?, side(2)?);
@@ -73,7 +79,8 @@ pub fn place(path: &Path, motion: &Motion, verdict: &Verdict, taxonomy: &Taxonom
         }
     };
     let edge_m = path.edge_fit_m(|index| (centers[index], axes[index]), [size.x, size.y]);
-    let how = How { size_source: "given", refined: if motion.is_static { "one_pose" } else { "smoothed" }, edge_m, refused_edge_m: None };
+    let how =
+        How { size_source: "given", refined: if motion.is_static { "one_pose" } else { "smoothed" }, edge_m, refused_edge_m: None };
     Some((how, path.sightings.iter().enumerate().map(at).collect()))
 }
 
@@ -89,9 +96,8 @@ fn about(path: &Path, index: usize) -> Range<usize> {
 /// Mean axis of the given headings among some sightings, its front at the end that most of them name.
 fn heading(path: &Path, index: usize, window: Range<usize>) -> f64 {
     let given = || path.sightings[window.clone()].iter().filter_map(|s| s.given.map(|b| (b.yaw_rad(), s.weight())));
-    let (sin, cos) = given().fold((0.0, 0.0), |(sin, cos), (yaw, weight)| {
-        (sin + weight * (2.0 * yaw).sin(), cos + weight * (2.0 * yaw).cos())
-    });
+    let (sin, cos) =
+        given().fold((0.0, 0.0), |(sin, cos), (yaw, weight)| (sin + weight * (2.0 * yaw).sin(), cos + weight * (2.0 * yaw).cos()));
     if sin == 0.0 && cos == 0.0 {
         // Nothing was given near here: the nearest that was.
         let distance = |s: &&Sighting| (s.sweep.abs_diff(path.sightings[index].sweep), s.sweep);

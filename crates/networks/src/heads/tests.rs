@@ -66,8 +66,7 @@ fn an_anchor_is_moved_scaled_and_turned() {
                 [[anchors]]\nsize_lwh_m = [4.0, 3.0, 1.5]\nz_m = -1.0\nyaw_rad = 1.5708";
     let heads: Heads = toml::from_str(text).unwrap();
     heads.check().unwrap();
-    let boxes =
-        [(7, 2, 0.1), (8, 2, -0.1), (9, 2, 1.0), (10, 2, 2f32.ln()), (11, 2, 0.0), (12, 2, 0.0), (13, 2, 0.1)];
+    let boxes = [(7, 2, 0.1), (8, 2, -0.1), (9, 2, 1.0), (10, 2, 2f32.ln()), (11, 2, 0.0), (12, 2, 0.0), (13, 2, 0.1)];
     let mut class = vec![(0, 2, 2.0)];
     class.extend((0..6).flat_map(|cell| [(0, cell, -9.0), (1, cell, -9.0)]));
     class.push((1, 2, 2.0));

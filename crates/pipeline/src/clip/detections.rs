@@ -160,10 +160,7 @@ impl Detector for Nobody {
         None
     }
 
-    fn detect(
-        &self,
-        _scene: &boxwright_label::detector::Scene<'_>,
-    ) -> Result<Vec<boxwright_label::detect::Candidate>, ModelError> {
+    fn detect(&self, _scene: &boxwright_label::detector::Scene<'_>) -> Result<Vec<boxwright_label::detect::Candidate>, ModelError> {
         Ok(Vec::new())
     }
 }
@@ -178,7 +175,8 @@ impl Unanswered {
     pub(super) fn note(&mut self, sensor: &Arc<str>, stamp_ns: i64, why: Arc<str>) {
         let known = self.by_reason.keys().filter(|(of, _)| of == sensor).count();
         let key = (sensor.clone(), why.clone());
-        let key = if known < MAX_REASONS || self.by_reason.contains_key(&key) { key } else { (sensor.clone(), "other reasons".into()) };
+        let key =
+            if known < MAX_REASONS || self.by_reason.contains_key(&key) { key } else { (sensor.clone(), "other reasons".into()) };
         let lacking = self.by_reason.entry(key).or_insert(Lacking { sweeps: 0, first_ns: stamp_ns, why });
         lacking.sweeps += 1;
     }

@@ -36,8 +36,7 @@ fn sighting(sweep: usize, given: Option<Cuboid>) -> Sighting {
 
 fn placed(sightings: Vec<Sighting>, is_static: bool) -> Vec<Placement> {
     let path = Path { number: 0, origin: [0.0; 2], start_ns: 0, sightings, given_by: None };
-    let motion =
-        Motion { is_static, shift_m: 0.0, speed_mps: 0.0, heading_rad: 0.0, wander_m: 0.0, jitter_m: 0.0, halfway: 0.5 };
+    let motion = Motion { is_static, shift_m: 0.0, speed_mps: 0.0, heading_rad: 0.0, wander_m: 0.0, jitter_m: 0.0, halfway: 0.5 };
     let verdict = Verdict { class: ClassId(0), score: 0.9, logits: vec![1.0], looks: TrackLooks::default() };
     let (how, placements) = place(&path, &motion, &verdict, &taxonomy(), &ClipConfig::default()).unwrap();
     assert_eq!(how.size_source, "given");

@@ -87,7 +87,11 @@ fn what_finds_no_sweep_is_dropped_and_what_has_no_class_is_told() {
     let findings = inbox.finish(&mut dropped);
     assert_eq!(dropped, [DropReason::Unmatched; 2]);
     assert_eq!(findings.len(), 1);
-    assert!(findings[0].message.starts_with("2 boxes were left out because nobody says what \"Tram\" is"), "{}", findings[0].message);
+    assert!(
+        findings[0].message.starts_with("2 boxes were left out because nobody says what \"Tram\" is"),
+        "{}",
+        findings[0].message
+    );
 }
 
 #[test]

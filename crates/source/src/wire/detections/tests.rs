@@ -8,7 +8,8 @@ use crate::record::Encoding;
 const ROW: Schema = Schema { name: SCHEMA, encoding: Encoding::Protobuf, kind: SensorKind::Detections };
 
 fn found() -> DetectedBoxes {
-    let one = DetectedBox { class: "Car".into(), score: 0.75, center_m: [12.0, -3.0, 0.5], size_lwh_m: [4.2, 1.8, 1.5], yaw_rad: 1.25 };
+    let one =
+        DetectedBox { class: "Car".into(), score: 0.75, center_m: [12.0, -3.0, 0.5], size_lwh_m: [4.2, 1.8, 1.5], yaw_rad: 1.25 };
     DetectedBoxes {
         model_name: "pointrcnn".into(),
         model_version: "1".into(),
