@@ -62,9 +62,9 @@ impl Picture {
     fn png(data: &[u8]) -> Result<Self, String> {
         let mut decoder = png::Decoder::new(Cursor::new(data));
         decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
-        let (width, height) = decoder.read_header_info().map_err(|error| error.to_string())?.size();
-        check_size(width as usize, height as usize)?;
         let mut reader = decoder.read_info().map_err(|error| error.to_string())?;
+        let (width, height) = reader.info().size();
+        check_size(width as usize, height as usize)?;
         let size = reader.output_buffer_size().ok_or("it is too large")?;
         let mut pixels = vec![0; size];
         let info = reader.next_frame(&mut pixels).map_err(|error| error.to_string())?;
