@@ -3,11 +3,13 @@
 //! Two columns are joined when they are near each other *and* of the same kind: a column that is filled from low down to well above a car's
 //! roof is tall (walls, trunks, poles, trucks), others are low. So a car at a hedge or a person at a lamp post stands alone. What
 //! hangs above a gap (tree crowns, signs, bridges) belongs to no column. Small groups near the lidar get a finer pass
-//! ([`people`]) that parts persons who walk side by side.
+//! ([`people`]) that parts persons who walk side by side, and persons from what they stand at ([`foreground`]).
 
 mod grid;
 
 mod people;
+
+mod foreground;
 
 use serde::Deserialize;
 
