@@ -9,6 +9,7 @@
 //! | parked: one pose from all sweeps together | [`still`] |
 //! | moving: one size, heading along the path, smooth centres | [`moving`] |
 //! | the same object twice? | [`duplicates`] |
+//! | how likely is it right? | [`confidence`] |
 //! | boxes of the measured sweeps and of the gaps between | [`write`] |
 //! | how long will a reviewer need? | [`priority`] |
 
@@ -21,6 +22,8 @@ pub mod still;
 pub mod moving;
 
 pub mod duplicates;
+
+pub mod confidence;
 
 pub mod write;
 
@@ -52,7 +55,7 @@ pub use placed::{How, Placed, Placement};
 pub struct ClipConfig {
     /// Vehicles less likely than this are dropped.
     pub min_score: f64,
-    /// People and riders less likely than this are dropped.
+    /// People and riders less likely than this are dropped: most narrow upright things are posts.
     pub min_person_score: f64,
     /// Tracks with fewer hits are dropped.
     pub min_hits: u32,
@@ -66,19 +69,22 @@ pub struct ClipConfig {
     pub smoothing_s: f64,
     /// Move the boxes of moving objects from when their points were measured to the stamp of the sample.
     pub to_sample_time: bool,
+    /// How scores become probabilities.
+    pub confidence: confidence::ConfidenceConfig,
 }
 
 impl Default for ClipConfig {
     fn default() -> Self {
         Self {
             min_score: 0.25,
-            min_person_score: 0.4,
+            min_person_score: 0.5,
             min_hits: 4,
             min_shift_m: 1.0,
             min_speed_mps: 0.6,
             max_smoothing_m: 0.3,
             smoothing_s: 0.45,
             to_sample_time: true,
+            confidence: confidence::ConfidenceConfig::default(),
         }
     }
 }
@@ -217,6 +223,7 @@ impl ClipLabeler {
         let mut placed: Vec<Placed> =
             tracker.finish().into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip)).collect();
         duplicates::drop_weaker(&mut placed);
+        config.clip.confidence.apply(&mut placed, &taxonomy);
         let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip);
         let findings = findings::inspect(&boxes, &tracks, &taxonomy, &config.findings);
         ClipLabels { boxes, tracks, findings }
@@ -231,7 +238,8 @@ fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config
     let path = placed::Path::of(track, sweeps)?;
     let motion = motion::judge(&path, taxonomy, config);
     let verdict = evidence::judge(&path, &motion, taxonomy);
-    let min_score = if Kind::of(taxonomy.get(verdict.class)) == Kind::Vehicle { config.min_score } else { config.min_person_score };
+    let is_person = verdict.class != taxonomy.unknown() && Kind::of(taxonomy.get(verdict.class)) != Kind::Vehicle;
+    let min_score = if is_person { config.min_person_score } else { config.min_score };
     if verdict.score < min_score {
         return None;
     }

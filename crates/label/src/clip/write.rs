@@ -21,6 +21,14 @@ struct Evidence<'a> {
     edge_m: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused_edge_m: Option<f64>,
+    confidence: Confidence<'a>,
+}
+
+/// Where the score is from.
+#[derive(Serialize)]
+struct Confidence<'a> {
+    raw: f64,
+    model: &'a str,
 }
 
 /// Boxes ordered by (sample stamp, track), tracks ordered by number.
@@ -28,11 +36,12 @@ struct Evidence<'a> {
 pub fn write(placed: &[Placed], sweeps: &[SweepInfo], clip: ClipId, config: &ClipConfig) -> (Vec<Box3>, Vec<Track>) {
     let mut boxes = Vec::new();
     let mut tracks = Vec::with_capacity(placed.len());
+    let model = config.confidence.id();
     for track in placed {
         let start = boxes.len();
         for (placement, predicted) in with_gaps(track, sweeps) {
             if let Some(info) = sweeps.get(placement.sweep) {
-                boxes.push(box_of(track, &placement, predicted, info, clip, config));
+                boxes.push(box_of(track, &placement, predicted, info, clip, (config, &model)));
             }
         }
         tracks.extend(track_of(track, &boxes[start..], clip));
@@ -66,7 +75,7 @@ fn between(before: &Placement, after: &Placement, sweep: usize, stamp_ns: i64) -
     Placement { sweep, stamp_ns, points_ns: [stamp_ns; 2], world_from_box, velocity_mps: velocity, num_points: 0 }
 }
 
-fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepInfo, clip: ClipId, config: &ClipConfig) -> Box3 {
+fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepInfo, clip: ClipId, (config, model): (&ClipConfig, &str)) -> Box3 {
     let mut world_from_box = placement.world_from_box;
     if config.to_sample_time {
         let seconds = (info.stamp_ns.saturating_sub(placement.stamp_ns)) as f64 * 1e-9;
@@ -88,11 +97,11 @@ fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepIn
         num_lidar_pts: placement.num_points,
         predicted,
         source: LabelSource::Auto,
-        evidence: evidence(track, placement),
+        evidence: evidence(track, placement, model),
     }
 }
 
-fn evidence(track: &Placed, placement: &Placement) -> String {
+fn evidence(track: &Placed, placement: &Placement, model: &str) -> String {
     let rounded = |value: &f64| (value * 100.0).round() / 100.0;
     let evidence = Evidence {
         points: placement.num_points,
@@ -103,6 +112,7 @@ fn evidence(track: &Placed, placement: &Placement) -> String {
         refined: track.how.refined,
         edge_m: rounded(&track.how.edge_m),
         refused_edge_m: track.how.refused_edge_m.as_ref().map(rounded),
+        confidence: Confidence { raw: rounded(&track.raw_score), model },
     };
     serde_json::to_string(&evidence).unwrap_or_default()
 }
