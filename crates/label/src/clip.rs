@@ -167,7 +167,8 @@ impl ClipLabeler {
         let after_ns = |point: u32| offset_ns?.get(*cleaned.source.get(point as usize)? as usize).copied();
         let (band_m, movers) = (self.config.ground.band_m, self.tracker.movers(input.stamp_ns, &world_from_ego));
         let carried = carry(&mut cleaned.xyz, &ground.height_above_m, band_m, after_ns, &movers);
-        let clusters = cluster(&cleaned.xyz, &ground.height_above_m, band_m, origin, &self.config.cluster);
+        let expected = self.tracker.expected(input.stamp_ns, &world_from_ego);
+        let clusters = cluster(&cleaned.xyz, &ground.height_above_m, band_m, origin, &expected, &self.config.cluster);
         let moments = Moments { stamp_ns: input.stamp_ns, offset_ns, source: &cleaned.source, carried: &carried };
         let lidar_xy = [origin[0], origin[1]];
         let found =

@@ -267,7 +267,7 @@ fn cut_out(group: &mut Group, shoulders: &Shoulders, points: &[[f32; 3]], above:
     if own < MIN_POINTS || !alone || !STANDING_M.contains(&top_m) || bottom_m > HIPS_M {
         return None;
     }
-    let mut person = Group { members: Vec::with_capacity(own), label: group.label, tall: false, beside_tall: group.beside_tall };
+    let mut person = Group { members: Vec::with_capacity(own), label: group.label, tall: false, beside_tall: group.beside_tall, cut_out: false };
     group.members.retain(|member| {
         let is_own = beyond(*member).is_some_and(|(beyond_m, _)| beyond_m <= LIMBS_M);
         if is_own {

@@ -97,7 +97,7 @@ fn take_out(group: &mut Group, points: &[[f32; 3]], above: &[f32], origin: [f32;
     if persons == 0 {
         return Vec::new();
     }
-    let empty = Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall };
+    let empty = Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall, cut_out: false };
     let mut taken = vec![empty; usize::from(persons)];
     let (mut top, mut low) = (vec![0.0f32; taken.len()], vec![false; taken.len()]);
     let owner_of = |member: &u32| {
@@ -312,7 +312,7 @@ fn flood(filled: &[bool], reach: i32) -> Vec<u32> {
 
 fn assign(group: &Group, points: &[[f32; 3]], centers: &[[f32; 2]], min_points: usize) -> Vec<Group> {
     let mut parts =
-        vec![Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall }; centers.len()];
+        vec![Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall, cut_out: false }; centers.len()];
     for member in &group.members {
         let p = points[*member as usize];
         let distance = |c: &[f32; 2]| (c[0] - p[0]).hypot(c[1] - p[1]);
