@@ -21,6 +21,8 @@ pub struct Expected {
 const MARGIN_M: f64 = 0.2;
 /// A group that reaches no farther than this beyond the footprint is the vehicle and not two things (metres).
 const BEYOND_M: f64 = 1.0;
+/// Something else is as many points beyond that as this part of the vehicle's own; fewer are a mirror, a twig or a wrong size.
+const LEAST_BEYOND: f64 = 0.2;
 /// Part of the last hit's points that must be where the vehicle is expected.
 const LEAST_SHARE: f64 = 0.5;
 
@@ -70,7 +72,10 @@ fn holder(groups: &[Group], points: &[[f32; 3]], vehicle: &Expected) -> Option<(
             best = Some((index, own));
         }
     }
-    best.filter(|(index, _)| groups[*index].members.iter().any(|member| outside(&points[*member as usize]) > BEYOND_M))
+    best.filter(|(index, own)| {
+        let beyond = groups[*index].members.iter().filter(|member| outside(&points[**member as usize]) > BEYOND_M).count();
+        beyond as f64 >= LEAST_BEYOND * own.len() as f64
+    })
 }
 
 #[cfg(test)]
@@ -113,5 +118,9 @@ mod tests {
         // Alone, it stays as it is, with what sticks out of the footprint.
         assert_eq!(cut(&points[..van], &[expected(10.0, van as u32)]), [van]);
         assert_eq!(cut(&points, &[]), [points.len()]);
+        // A twig that sticks out far is no second thing.
+        let mut with_twig = points[..van].to_vec();
+        with_twig.extend((0..20).map(|step| [13.0 + 0.2 * step as f32, -4.0, 1.9]));
+        assert_eq!(cut(&with_twig, &[expected(10.5, van as u32)]), [with_twig.len()]);
     }
 }

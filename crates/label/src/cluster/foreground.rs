@@ -157,7 +157,11 @@ impl View {
         of_piece.sort_unstable();
         let pieces = of_piece.chunk_by(|a, b| a.0 == b.0).filter(|piece| piece.len() <= WIDEST_LAYERS);
         let layers = pieces.map(|piece| piece.iter().map(|(_, index)| &self.layers[*index]).collect::<Vec<_>>());
-        layers.filter(|piece| self.is_before_something(piece)).filter_map(|piece| shoulders(&piece, reach_m)).take(MAX_PERSONS).collect()
+        layers
+            .filter(|piece| self.is_before_something(piece))
+            .filter_map(|piece| shoulders(&piece, reach_m))
+            .take(MAX_PERSONS)
+            .collect()
     }
 
     /// Whether what is below the shoulders is a part of something wider than a person: the door below a window.
@@ -188,7 +192,8 @@ impl View {
         let far_m = piece.iter().fold(0.0f32, |far, layer| far.max(layer.range_m[1]));
         // Relative to the first layer, so that a piece across the seam is in one piece.
         let from = piece[0].direction;
-        let offset = |layer: &&Layer| (layer.direction as isize - from as isize + DIRECTIONS as isize / 2).rem_euclid(DIRECTIONS as isize);
+        let offset =
+            |layer: &&Layer| (layer.direction as isize - from as isize + DIRECTIONS as isize / 2).rem_euclid(DIRECTIONS as isize);
         let (first, last) = (piece.iter().map(offset).min().unwrap_or(0), piece.iter().map(offset).max().unwrap_or(0));
         let half = DIRECTIONS as isize / 2;
         let sides = [first - half, last - half].into_iter().zip([-1, 1]).map(|(end, sign)| {
@@ -267,7 +272,8 @@ fn cut_out(group: &mut Group, shoulders: &Shoulders, points: &[[f32; 3]], above:
     if own < MIN_POINTS || !alone || !STANDING_M.contains(&top_m) || bottom_m > HIPS_M {
         return None;
     }
-    let mut person = Group { members: Vec::with_capacity(own), label: group.label, tall: false, beside_tall: group.beside_tall, cut_out: false };
+    let mut person =
+        Group { members: Vec::with_capacity(own), label: group.label, tall: false, beside_tall: group.beside_tall, cut_out: false };
     group.members.retain(|member| {
         let is_own = beyond(*member).is_some_and(|(beyond_m, _)| beyond_m <= LIMBS_M);
         if is_own {

@@ -312,7 +312,10 @@ fn flood(filled: &[bool], reach: i32) -> Vec<u32> {
 
 fn assign(group: &Group, points: &[[f32; 3]], centers: &[[f32; 2]], min_points: usize) -> Vec<Group> {
     let mut parts =
-        vec![Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall, cut_out: false }; centers.len()];
+        vec![
+            Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall, cut_out: false };
+            centers.len()
+        ];
     for member in &group.members {
         let p = points[*member as usize];
         let distance = |c: &[f32; 2]| (c[0] - p[0]).hypot(c[1] - p[1]);
