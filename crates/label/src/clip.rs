@@ -10,6 +10,7 @@
 //! | moving: one size, heading along the path, smooth centres | [`moving`] |
 //! | boxes that a detector gave whole: one size, headings that do not flip | [`given`] |
 //! | the same object twice? | [`duplicates`] |
+//! | how likely is it right? | [`confidence`] |
 //! | what may be an object all the same? | [`suggest`] |
 //! | boxes of the measured sweeps and of the gaps between | [`write`] |
 //! | how long will a reviewer need? | [`priority`] |
@@ -26,6 +27,8 @@ pub mod given;
 
 pub mod duplicates;
 
+pub mod confidence;
+
 pub mod suggest;
 
 pub mod write;
@@ -36,7 +39,7 @@ mod placed;
 
 use std::sync::Arc;
 
-use boxwright_model::{Box3, ClipId, Finding, LabelSource, PointCloud, Pose, Taxonomy, Track, TrackId};
+use boxwright_model::{Box3, ClassId, ClipId, Finding, LabelSource, PointCloud, Pose, Taxonomy, Track, TrackId};
 use nalgebra::Vector3;
 use serde::Deserialize;
 
@@ -59,7 +62,7 @@ pub use placed::{How, Placed, Placement};
 pub struct ClipConfig {
     /// Vehicles less likely than this are dropped.
     pub min_score: f64,
-    /// People and riders less likely than this are dropped.
+    /// People and riders less likely than this are dropped: most narrow upright things are posts.
     pub min_person_score: f64,
     /// What is less likely than a label must be, but no less than this, is suggested to people.
     pub min_suggested_score: f64,
@@ -75,13 +78,15 @@ pub struct ClipConfig {
     pub smoothing_s: f64,
     /// Move the boxes of moving objects from when their points were measured to the stamp of the sample.
     pub to_sample_time: bool,
+    /// How scores become probabilities.
+    pub confidence: confidence::ConfidenceConfig,
 }
 
 impl Default for ClipConfig {
     fn default() -> Self {
         Self {
             min_score: 0.25,
-            min_person_score: 0.4,
+            min_person_score: 0.5,
             min_suggested_score: 0.05,
             min_hits: 4,
             min_shift_m: 1.0,
@@ -89,6 +94,7 @@ impl Default for ClipConfig {
             max_smoothing_m: 0.3,
             smoothing_s: 0.45,
             to_sample_time: true,
+            confidence: confidence::ConfidenceConfig::default(),
         }
     }
 }
@@ -198,12 +204,14 @@ impl ClipLabeler {
         let after_ns = |point: u32| offset_ns?.get(*cleaned.source.get(point as usize)? as usize).copied();
         let (band_m, movers) = (self.config.ground.band_m, self.tracker.movers(input.stamp_ns, &world_from_ego));
         let carried = carry(&mut cleaned.xyz, &ground.height_above_m, band_m, after_ns, &movers);
+        let expected = self.tracker.expected(input.stamp_ns, &world_from_ego);
         let least = self.config.detect.min_score;
         let scene = Scene {
             points: &cleaned.xyz,
             height_above_m: &ground.height_above_m,
             sweep: input.points,
             origin_m: origin,
+            expected: &expected,
             moments: Moments { stamp_ns: input.stamp_ns, offset_ns, source: &cleaned.source, carried: &carried },
             taxonomy: &self.taxonomy,
             config: &self.config,
@@ -266,12 +274,14 @@ impl ClipLabeler {
     pub fn finish(self) -> ClipLabels {
         let Self { config, taxonomy, clip, tracker, sweeps, camera } = self;
         let all = tracker.finish().into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip));
-        let is_label = |one: &Placed| one.score >= config.clip.min_score_of(Kind::of(taxonomy.get(one.class)));
+        let is_label = |one: &Placed| one.score >= config.clip.min_score_of(one.class, &taxonomy);
         let (mut placed, unsure): (Vec<Placed>, Vec<Placed>) = all.partition(is_label);
         duplicates::drop_weaker(&mut placed);
+        config.clip.confidence.apply(&mut placed, &taxonomy);
         let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip, camera.as_ref());
         let mut findings = findings::inspect(&boxes, &tracks, &taxonomy, &config.findings);
-        let suggestions = suggest::choose(unsure, &placed);
+        let mut suggestions = suggest::choose(unsure, &placed);
+        config.clip.confidence.apply(&mut suggestions, &taxonomy);
         findings.extend(suggest::findings(&suggestions, &sweeps, clip, &taxonomy, &config.clip));
         findings.sort_by_key(|one| (one.stamp_ns, one.rule, one.track_id));
         ClipLabels { boxes, tracks, findings }
@@ -279,9 +289,10 @@ impl ClipLabeler {
 }
 
 impl ClipConfig {
-    /// Score from which something of a kind is a label.
-    fn min_score_of(&self, kind: Kind) -> f64 {
-        if kind == Kind::Vehicle { self.min_score } else { self.min_person_score }
+    /// Score from which something of a class is a label.
+    fn min_score_of(&self, class: ClassId, taxonomy: &Taxonomy) -> f64 {
+        let is_person = class != taxonomy.unknown() && Kind::of(taxonomy.get(class)) != Kind::Vehicle;
+        if is_person { self.min_person_score } else { self.min_score }
     }
 }
 
@@ -293,7 +304,7 @@ fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config
     let path = placed::Path::of(track, sweeps)?;
     let motion = motion::judge(&path, taxonomy, config);
     let verdict = evidence::judge(&path, &motion, taxonomy);
-    let min_score = config.min_suggested_score.min(config.min_score_of(Kind::of(taxonomy.get(verdict.class))));
+    let min_score = config.min_suggested_score.min(config.min_score_of(verdict.class, taxonomy));
     if verdict.score < min_score {
         return None;
     }

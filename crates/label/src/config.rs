@@ -70,7 +70,12 @@ impl LabelConfig {
         within("track.confirm_hits", f64::from(self.track.confirm_hits), 1.0, 100.0, "1 to 100")?;
         within("clip.min_score", self.clip.min_score, 0.0, 1.0, "0 to 1")?;
         within("clip.min_suggested_score", self.clip.min_suggested_score, 0.0, 1.0, "0 to 1")?;
-        within("clip.min_person_score", self.clip.min_person_score, 0.0, 1.0, "0 to 1")
+        within("clip.min_person_score", self.clip.min_person_score, 0.0, 1.0, "0 to 1")?;
+        let confidence = &self.clip.confidence;
+        within("clip.confidence.vehicle.slope", confidence.vehicle.slope, 0.01, 100.0, "0.01 to 100")?;
+        within("clip.confidence.vehicle.shift", confidence.vehicle.shift, -20.0, 20.0, "-20 to 20")?;
+        within("clip.confidence.people.slope", confidence.people.slope, 0.01, 100.0, "0.01 to 100")?;
+        within("clip.confidence.people.shift", confidence.people.shift, -20.0, 20.0, "-20 to 20")
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Candidate {
     pub ego_from_box: Cuboid,
     /// Where the lidar stood, ego frame.
     pub lidar_xy: [f64; 2],
+    /// It was cut out of something larger because a track expected it.
+    pub cut_out: bool,
     /// Mean time of the points.
     pub stamp_ns: i64,
     /// Times of the first and the last of them.
@@ -111,6 +113,7 @@ pub fn detect(
                 score,
                 ego_from_box,
                 lidar_xy,
+                cut_out: group.cut_out,
                 stamp_ns: times.mean_ns,
                 points_ns: times.range_ns,
                 holds_after_ns: times.holds_after_ns,

@@ -17,6 +17,7 @@ use nalgebra::Point3;
 
 use crate::classify::Vote;
 use crate::cluster::cluster;
+use crate::cluster::expected::Expected;
 use crate::config::LabelConfig;
 use crate::detect::{Candidate, DetectConfig, detect};
 use crate::fit::{Shape, spans};
@@ -34,6 +35,8 @@ pub struct Scene<'a> {
     pub sweep: &'a PointCloud,
     /// Where the lidar sits (metres).
     pub origin_m: [f64; 3],
+    /// Where vehicles that were seen a moment ago should be: what hangs together with something else is cut out there.
+    pub expected: &'a [Expected],
     /// When the points were measured.
     pub moments: Moments<'a>,
     /// Classes.
@@ -79,8 +82,8 @@ impl Detector for BuiltIn {
     }
 
     fn detect(&self, scene: &Scene<'_>) -> Result<Vec<Candidate>, ModelError> {
-        let Scene { points, height_above_m, origin_m, moments, taxonomy, config, .. } = scene;
-        let clusters = cluster(points, height_above_m, config.ground.band_m, *origin_m, &config.cluster);
+        let Scene { points, height_above_m, origin_m, expected, moments, taxonomy, config, .. } = scene;
+        let clusters = cluster(points, height_above_m, config.ground.band_m, *origin_m, expected, &config.cluster);
         let options = DetectConfig { min_score: scene.min_score, ..config.detect.clone() };
         Ok(detect(points, &clusters, height_above_m, scene.lidar_xy(), moments, taxonomy, &options))
     }

@@ -146,6 +146,7 @@ pub fn accept(
         number: path.number,
         class: verdict.class,
         score,
+        raw_score: score,
         motion,
         how,
         logits: verdict.logits,

@@ -155,6 +155,8 @@ pub(super) fn size(path: &Path, headings: &[f64], class: &ClassSpec) -> Option<(
     let side = |seen: f64, axis: usize| {
         whole(path, seen, class, axis, |index| headings[index]).clamp(class.min_lwh_m[axis], class.max_lwh_m[axis])
     };
-    let size = [side(along, 0), side(across, 1)];
+    // Of a person the torso is seen, and the stride and the arms are cut off: the whole is no smaller than usual.
+    let least = |axis: usize| if Kind::of(class) == Kind::Person { class.prior_lwh_m[axis] } else { 0.0 };
+    let size = [side(along, 0).max(least(0)), side(across, 1).max(least(1))];
     Some((size, if size[0] > along + 0.2 { "prior" } else { "seen" }))
 }

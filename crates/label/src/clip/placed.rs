@@ -225,6 +225,8 @@ pub struct Placed {
     pub class: ClassId,
     /// Confidence in `[0, 1]`.
     pub score: f64,
+    /// The same before it was made a probability.
+    pub raw_score: f64,
     /// How it moved.
     pub motion: Motion,
     /// How the boxes came about.

@@ -98,6 +98,12 @@ fn boxes_are_ordered_sized_once_a_track_and_explained() {
         assert!(boxes.iter().all(|b| b.world_from_box.size_lwh_m == Vector3::from(track.size_lwh_m)));
         let evidence: serde_json::Value = serde_json::from_str(&boxes[0].evidence).unwrap();
         assert!(evidence["hits"].as_u64().unwrap() >= 4);
+        // The score is the probability that the named model makes of the raw one.
+        let confidence = &LabelConfig::default().clip.confidence;
+        assert_eq!(evidence["confidence"]["model"].as_str().unwrap(), confidence.id());
+        let raw = evidence["confidence"]["raw"].as_f64().unwrap();
+        let made = [confidence.vehicle, confidence.people].map(|map| map.probability(raw));
+        assert!(made.iter().any(|made| (made - boxes[0].score).abs() < 0.05), "{raw} -> {made:?}, got {}", boxes[0].score);
     }
 }
 

@@ -22,6 +22,7 @@ struct Evidence<'a> {
     edge_m: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused_edge_m: Option<f64>,
+    confidence: Confidence<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detector: Option<DetectorEvidence<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +50,13 @@ struct CameraEvidence<'a> {
     logits: Vec<f64>,
 }
 
+/// Where the score is from.
+#[derive(Serialize)]
+struct Confidence<'a> {
+    raw: f64,
+    model: &'a str,
+}
+
 /// Boxes ordered by (sample stamp, track), tracks ordered by number.
 #[must_use]
 pub fn write(
@@ -60,11 +68,12 @@ pub fn write(
 ) -> (Vec<Box3>, Vec<Track>) {
     let mut boxes = Vec::new();
     let mut tracks = Vec::with_capacity(placed.len());
+    let model = config.confidence.id();
     for track in placed {
         let start = boxes.len();
         for (placement, predicted) in with_gaps(track, sweeps) {
             if let Some(info) = sweeps.get(placement.sweep) {
-                let evidence = evidence(track, &placement, camera);
+                let evidence = evidence(track, &placement, camera, &model);
                 boxes.push(Box3 { evidence, ..box_of(track, &placement, predicted, info, clip, config) });
             }
         }
@@ -99,7 +108,14 @@ fn between(before: &Placement, after: &Placement, sweep: usize, stamp_ns: i64) -
     Placement { sweep, stamp_ns, points_ns: [stamp_ns; 2], world_from_box, velocity_mps: velocity, num_points: 0 }
 }
 
-fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepInfo, clip: ClipId, config: &ClipConfig) -> Box3 {
+fn box_of(
+    track: &Placed,
+    placement: &Placement,
+    predicted: bool,
+    info: &SweepInfo,
+    clip: ClipId,
+    (config, model): (&ClipConfig, &str),
+) -> Box3 {
     let mut world_from_box = placement.world_from_box;
     if config.to_sample_time {
         let seconds = (info.stamp_ns.saturating_sub(placement.stamp_ns)) as f64 * 1e-9;
@@ -125,7 +141,7 @@ fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepIn
     }
 }
 
-fn evidence(track: &Placed, placement: &Placement, camera: Option<&ModelSpec>) -> String {
+fn evidence(track: &Placed, placement: &Placement, camera: Option<&ModelSpec>, model: &str) -> String {
     let rounded = |value: &f64| (value * 100.0).round() / 100.0;
     let camera = camera.filter(|_| track.looks.looks > 0).map(|spec| CameraEvidence {
         model: &spec.name,
@@ -144,6 +160,7 @@ fn evidence(track: &Placed, placement: &Placement, camera: Option<&ModelSpec>) -
         refined: track.how.refined,
         edge_m: rounded(&track.how.edge_m),
         refused_edge_m: track.how.refused_edge_m.as_ref().map(rounded),
+        confidence: Confidence { raw: rounded(&track.raw_score), model },
         detector: track.given_by.as_deref().map(|spec| DetectorEvidence {
             model: &spec.name,
             version: &spec.version,

@@ -24,6 +24,7 @@ fn found(boxes: &[GivenBox], points: &[[f32; 3]], heights: &[f32]) -> Vec<Candid
         height_above_m: heights,
         sweep: &PointCloud::default(),
         origin_m: [0.0, 0.0, 1.7],
+        expected: &[],
         moments,
         taxonomy: &taxonomy,
         config: &config,

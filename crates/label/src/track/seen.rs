@@ -28,6 +28,12 @@ pub trait Seen {
     /// Standard deviation of its centre (metres).
     fn sigma_m(&self) -> f64;
 
+    /// Whether it was found without the help of a track.
+    fn stands_alone(&self) -> bool;
+
+    /// Lidar points on it; zero where nobody counts them.
+    fn num_points(&self) -> u32;
+
     /// When it was where it is seen, relative to the stamp of its sweep.
     fn after_ns(&self) -> i64;
 
@@ -75,6 +81,14 @@ impl Seen for Candidate {
         }
         // Few points leave the sides uncertain.
         0.15 + 1.0 / f64::from(self.shape.num_points.max(1)).sqrt()
+    }
+
+    fn stands_alone(&self) -> bool {
+        !self.cut_out
+    }
+
+    fn num_points(&self) -> u32 {
+        self.shape.num_points
     }
 
     fn after_ns(&self) -> i64 {
@@ -132,6 +146,14 @@ impl Seen for SeenBox {
 
     fn sigma_m(&self) -> f64 {
         sigma_of_given_m(self.score)
+    }
+
+    fn stands_alone(&self) -> bool {
+        true
+    }
+
+    fn num_points(&self) -> u32 {
+        0
     }
 
     fn after_ns(&self) -> i64 {
