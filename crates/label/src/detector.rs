@@ -16,8 +16,7 @@ use boxwright_model::{ClassId, Cuboid, PointCloud, Taxonomy};
 use nalgebra::Point3;
 
 use crate::classify::Vote;
-use crate::cluster::cluster;
-use crate::cluster::expected::Expected;
+use crate::cluster::{Expected, cluster};
 use crate::config::LabelConfig;
 use crate::detect::{Candidate, DetectConfig, detect};
 use crate::fit::{Shape, spans};
@@ -185,6 +184,7 @@ fn candidate(scene: &Scene<'_>, one: &GivenBox, members: &[u32], by: &Arc<ModelS
     let moment = PointMoment { after_ns: after_ns.clamp(i32::MIN.into(), i32::MAX.into()) as i32, carried_m: [0.0; 2] };
     let shape = shape_of(&one.ego_from_box, members.len() as u32);
     Candidate {
+        cut_out: false,
         outline_moments: vec![moment; shape.outline.len()],
         shape,
         votes: (0..known as u16).map(vote).collect(),

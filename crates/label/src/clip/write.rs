@@ -108,14 +108,7 @@ fn between(before: &Placement, after: &Placement, sweep: usize, stamp_ns: i64) -
     Placement { sweep, stamp_ns, points_ns: [stamp_ns; 2], world_from_box, velocity_mps: velocity, num_points: 0 }
 }
 
-fn box_of(
-    track: &Placed,
-    placement: &Placement,
-    predicted: bool,
-    info: &SweepInfo,
-    clip: ClipId,
-    (config, model): (&ClipConfig, &str),
-) -> Box3 {
+fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepInfo, clip: ClipId, config: &ClipConfig) -> Box3 {
     let mut world_from_box = placement.world_from_box;
     if config.to_sample_time {
         let seconds = (info.stamp_ns.saturating_sub(placement.stamp_ns)) as f64 * 1e-9;

@@ -22,6 +22,7 @@ fn candidate() -> Candidate {
     let turned = shape.extents_m()[1] > shape.extents_m()[0];
     let vote = |id| Vote { class: ClassId(id), logit: if id < 2 { -0.2 } else { IMPOSSIBLE }, camera: None, turned };
     Candidate {
+        cut_out: false,
         outline_moments: vec![PointMoment::default(); shape.outline.len()],
         ego_from_box: shape.complete([4.5, 1.8, 1.5], turned, [0.0; 2]),
         shape,
