@@ -366,7 +366,7 @@ impl Config {
         );
         // Left out where it is as it comes: clips with pose messages then have the bytes that they had before there was an odometry.
         let own_motion = if self.odometry == OwnMotionConfig::default() { String::new() } else { format!("|{:?}", self.odometry) };
-        let deciding = deciding + &own_motion;
+        let deciding = format!("{deciding}{own_motion}");
         Sha256::digest(deciding.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
