@@ -160,6 +160,13 @@ pub struct OwnMotionConfig {
     pub icp: OdometryConfig,
 }
 
+impl Default for OwnMotionConfig {
+    fn default() -> Self {
+        // A second: sensors that send ten poses a second or one are told apart from none, for at most a few ten megabytes of sweeps.
+        Self { mode: OdometryMode::Auto, wait_for_pose_ms: 1000, lidar: String::new(), icp: OdometryConfig::default() }
+    }
+}
+
 /// Options of the Prometheus endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -367,19 +374,20 @@ impl Config {
     #[must_use]
     pub fn labels_sha256(&self, taxonomy: &Taxonomy) -> String {
         let deciding = format!(
-            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{taxonomy:?}",
+            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{taxonomy:?}",
             self.clip,
             self.frames,
             self.order,
             self.sync,
             self.clock,
             self.motion,
-            self.odometry,
             self.label,
             self.detector,
             self.networks.deciding()
         );
-        sha256_hex(deciding.as_bytes())
+        // Left out where it is as it comes: clips with pose messages then have the bytes that they had before there was an odometry.
+        let own_motion = if self.odometry == OwnMotionConfig::default() { String::new() } else { format!("|{:?}", self.odometry) };
+        sha256_hex(format!("{deciding}{own_motion}").as_bytes())
     }
 }
 

@@ -549,7 +549,7 @@ fn desk_with_findings(root: &std::path::Path) -> Desk {
     ];
     let folder = root.join("dataset");
     let dataset = if folder.exists() { Dataset::open(&folder).unwrap() } else { dataset_with(&folder, "", &findings) };
-    Desk::open(setup(dataset, Store::open(&root.join("review.sqlite")).unwrap())).unwrap()
+    Desk::open(setup(dataset, crate::fixture::store(root))).unwrap()
 }
 
 const SUGGESTED: u32 = 5;

@@ -10,7 +10,7 @@ fn the_embedded_default_is_the_default_of_every_part() {
     assert_eq!(config.sync, MatcherConfig::default());
     assert_eq!(config.clock, ClockConfig::default());
     assert_eq!(config.motion, MotionConfig::default());
-    assert_eq!((&config.odometry.icp, config.odometry.mode), (&OdometryConfig::default(), OdometryMode::Auto));
+    assert_eq!(config.odometry, OwnMotionConfig::default());
     assert_eq!(config.shard, WriterConfig::default());
     assert_eq!(config.kafka, KafkaConfig::default());
     assert_eq!(config.broker, BrokerConfig::default());
@@ -55,6 +55,9 @@ fn the_hash_changes_with_what_decides_labels_and_only_with_that() {
     let mut other = base.clone();
     other.run.lanes = 7;
     assert_eq!(base.labels_sha256(&taxonomy), other.labels_sha256(&taxonomy));
+    other.odometry.mode = OdometryMode::Off;
+    assert_ne!(base.labels_sha256(&taxonomy), other.labels_sha256(&taxonomy));
+    other = base.clone();
     other.clip.length_s = 10;
     assert_ne!(base.labels_sha256(&taxonomy), other.labels_sha256(&taxonomy));
 }

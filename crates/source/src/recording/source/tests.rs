@@ -45,7 +45,7 @@ fn events_are_one_assignment_then_messages_then_one_end() {
     let mut source = RecordingSource::new(Box::new(Fixed(messages.into_iter())), "ad");
     let Some(SourceEvent::Assigned(partitions)) = next(&mut source) else { panic!("expected an assignment first") };
     let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
-    assert_eq!(names, ["ad.lidar[0]", "ad.camera[0]", "ad.calibration[0]", "ad.transform[0]"]);
+    assert_eq!(names, ["ad.lidar[0]", "ad.camera[0]", "ad.calibration[0]", "ad.transform[0]", "ad.detections[0]"]);
 
     let Some(SourceEvent::Record(first)) = next(&mut source) else { panic!("expected a record") };
     assert_eq!(first.header.position.to_string(), "ad.lidar[0]@0");
