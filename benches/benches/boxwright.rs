@@ -93,7 +93,7 @@ fn label(c: &mut Criterion) {
     let ground = segment(&cleaned.xyz, ORIGIN, &GroundConfig::default());
     let (ground_config, cluster_config) = (GroundConfig::default(), ClusterConfig::default());
     let band_m = ground_config.band_m;
-    let clusters = cluster(&cleaned.xyz, &ground.height_above_m, band_m, ORIGIN, &cluster_config);
+    let clusters = cluster(&cleaned.xyz, &ground.height_above_m, band_m, ORIGIN, &[], &cluster_config);
     let lidar_xy = [ORIGIN[0], ORIGIN[1]];
     let carried = Carried::default();
     let moments = Moments { stamp_ns: 0, offset_ns: points.time_offset_ns.as_deref(), source: &cleaned.source, carried: &carried };
@@ -104,7 +104,7 @@ fn label(c: &mut Criterion) {
     group.bench_function("clean", |b| b.iter(|| black_box(clean(&points, ORIGIN, &CleanConfig::default()))));
     group.bench_function("ground", |b| b.iter(|| black_box(segment(&cleaned.xyz, ORIGIN, &ground_config))));
     group.bench_function("cluster", |b| {
-        b.iter(|| black_box(cluster(&cleaned.xyz, &ground.height_above_m, band_m, ORIGIN, &cluster_config)));
+        b.iter(|| black_box(cluster(&cleaned.xyz, &ground.height_above_m, band_m, ORIGIN, &[], &cluster_config)));
     });
     group.bench_function("fit", |b| {
         let fit = FitConfig::default();

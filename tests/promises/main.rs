@@ -29,10 +29,14 @@ mod a_browser_shows_the_labels;
 
 mod standing_things_stand_still;
 
+mod a_drive_without_poses_finds_its_own;
+
 mod cameras_sit_where_they_are_said_to;
 
 mod people_review_in_a_browser;
 
 mod labels_are_measured_as_others_measure;
+
+mod networks_have_a_say;
 
 mod support;

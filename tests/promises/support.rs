@@ -26,17 +26,28 @@ pub(crate) struct TestBroker {
     files: tempfile::TempDir,
     /// Stops at the end; none where the broker is somebody else's.
     embedded: Option<EmbeddedBroker>,
+    /// Whether there is a topic for boxes of a detector outside.
+    detections: bool,
 }
 
 impl TestBroker {
     pub(crate) fn start(partitions: i32) -> Self {
+        Self::start_with(partitions, false)
+    }
+
+    /// A broker with a topic for boxes of a detector outside.
+    pub(crate) fn with_detections(partitions: i32) -> Self {
+        Self::start_with(partitions, true)
+    }
+
+    fn start_with(partitions: i32, detections: bool) -> Self {
         let embedded = match boxwright_tests::test_brokers() {
             Some(_) => None,
             None => Some(EmbeddedBroker::start(([127, 0, 0, 1], 0).into(), None).unwrap()),
         };
         let address = embedded.as_ref().map_or_else(|| boxwright_tests::test_brokers().unwrap(), EmbeddedBroker::address);
         let prefix = format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let test = Self { address, prefix, files: tempfile::tempdir().unwrap(), embedded: embedded };
+        let test = Self { address, prefix, files: tempfile::tempdir().unwrap(), embedded, detections };
         let config = test.config();
         topics::create(&config, &TopicPlan { partitions, replication: 1, ..TopicPlan::for_config(&config) }).unwrap();
         test
@@ -60,6 +71,7 @@ impl TestBroker {
         let mut config = Config::embedded().unwrap().kafka;
         config.brokers = self.address();
         config.topic_prefix.clone_from(&self.prefix);
+        config.detections = self.detections;
         config
     }
 
@@ -74,7 +86,12 @@ impl TestBroker {
 
     /// Runs the program on this broker into a dataset until nothing comes any more.
     pub(crate) fn run_until_idle(&self, dataset: &Path) -> boxwright_tests::Ended {
-        let connection = self.args("until-idle", "", "");
+        self.run_until_idle_with("", dataset)
+    }
+
+    /// The same with more configuration.
+    pub(crate) fn run_until_idle_with(&self, toml: &str, dataset: &Path) -> boxwright_tests::Ended {
+        let connection = self.args("until-idle", toml, "");
         let mut args = vec!["run", "--dataset", dataset.to_str().unwrap(), "--stop-when-idle", "4s", "--json"];
         args.extend(connection.iter().map(String::as_str));
         boxwright_tests::boxwright(&args)

@@ -319,7 +319,7 @@ def canvas(arguments, playwright, executable, seen):
         ana.choose(number, sample)
         started = time.monotonic()
         ana.press("v")
-        ana.page.wait_for_function("() => ['open', 'failed'].includes(window.desk.canvas?.state)", timeout=300_000)
+        ana.page.wait_for_function("() => ['open', 'failed'].includes(window.desk.canvas?.state)", timeout=400_000)
         expect(ana.run("() => window.desk.canvas.state") == "open", f"the clip is open in 3D: {ana.run('() => window.desk.canvas.error')}")
         opened = time.monotonic() - started
         ana.page.wait_for_timeout(8_000)

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Camera and lidar streams become reviewed 3D labels and training shards.
 #[derive(Debug, Parser)]
@@ -20,7 +21,32 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad arguments, 3 done but data was lost";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 bad arguments, 3 done but data was lost, 4 done and what was checked is not as it should be";
+
+impl Cli {
+    /// The arguments of this process. Ends it, with the code of bad arguments, where they make no command.
+    pub(crate) fn read() -> Self {
+        let cli = Self::parse();
+        if let Err(message) = cli.check() {
+            Self::command().error(ErrorKind::MissingRequiredArgument, message).exit();
+        }
+        cli
+    }
+
+    /// What the types of the arguments cannot say.
+    fn check(&self) -> Result<(), &'static str> {
+        match &self.command {
+            Command::Sync(SyncArgs { report: None, from: None, .. }) => {
+                Err("expected a dataset or a recording, got neither\nhint: --report DATASET, or --report --from mcap FILE")
+            }
+            Command::Sync(SyncArgs { report: Some(_), from: Some(_), .. }) => {
+                Err("expected a dataset or a recording, got both\nhint: --report DATASET, or --report --from mcap FILE")
+            }
+            _ => Ok(()),
+        }
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -90,11 +116,14 @@ pub(crate) struct RunArgs {
     #[arg(long, num_args = 2, value_names = ["FORMAT", "PATH"])]
     pub(crate) from: Option<Vec<String>>,
     /// Vehicle id of the recording; by default its file or folder name
-    #[arg(long, value_name = "ID", requires = "from")]
+    #[arg(long, value_name = "ID", requires = "from", value_parser = parse_vehicle)]
     pub(crate) vehicle: Option<String>,
     /// Where the shards go: a folder, or s3://, gs://, az:// (see [store] in the configuration)
     #[arg(long, value_name = "DIR|URL", default_value = "boxwright-data")]
     pub(crate) dataset: String,
+    /// Let a 2D detector vote on classes: the manifest of an ONNX file (wins over [networks.camera] in the configuration)
+    #[arg(long, value_name = "MANIFEST")]
+    pub(crate) detector2d: Option<PathBuf>,
     /// Show it while it happens: serve, or connect to a viewer that is open (connect=URL)
     #[arg(long, value_name = "serve|connect[=URL]", value_parser = parse_view)]
     pub(crate) view: Option<ViewMode>,
@@ -125,7 +154,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) brokers: Option<String>,
     /// Vehicle id; by default the recording's file or folder name
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = parse_vehicle)]
     pub(crate) vehicle: Option<String>,
     /// As fast as possible (max) or a factor of the recorded pace (1.0)
     #[arg(long, value_name = "max|FACTOR", default_value = "max", value_parser = parse_speed)]
@@ -260,7 +289,7 @@ pub(crate) struct CalibArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CalibAction {
-    /// Flag extrinsics of cameras that are off by more than half a degree, or given the wrong way round (exit code 1 where one is)
+    /// Flag extrinsics of cameras that are off by more than half a degree, or given the wrong way round (exit code 4 where one is)
     Check(CalibCheckArgs),
 }
 
@@ -345,6 +374,9 @@ pub(crate) struct TrackArgs {
     /// Frames a second
     #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse_rate_hz)]
     pub(crate) rate_hz: f64,
+    /// End with one JSON object on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Configuration laid over the defaults (for its [label.track] and taxonomy)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -512,6 +544,11 @@ fn parse_account(text: &str) -> Result<String, String> {
     boxwright_desk::Person::parse(text).map(|_| text.to_owned())
 }
 
+/// Every message of a vehicle that cannot have a folder would be set aside.
+fn parse_vehicle(text: &str) -> Result<String, String> {
+    boxwright_source::record::check_vehicle(text).map(|()| text.to_owned())
+}
+
 fn parse_speed(text: &str) -> Result<Speed, String> {
     if text == "max" {
         return Ok(Speed::Max);
@@ -603,6 +640,18 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_report_is_on_one_thing_and_a_vehicle_has_a_name() {
+        let of = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().check();
+        assert!(of("boxwright sync --report").is_err());
+        assert!(of("boxwright sync --report d --from mcap f").is_err());
+        assert!(of("boxwright sync --report d").is_ok() && of("boxwright sync --report --from mcap f").is_ok());
+        for wrong in ["", "..", &"é".repeat(100)] {
+            assert!(parse_vehicle(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_vehicle("car 7"), Ok("car 7".to_owned()));
     }
 
     #[test]

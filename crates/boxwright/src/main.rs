@@ -1,6 +1,6 @@
 //! The `boxwright` program: arguments, printing, signals and exit codes. Everything else is in the libraries.
 //!
-//! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 bad arguments, 3 done but data was lost.
+//! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 bad arguments, 3 done but data was lost, 4 done and something is not as it should be.
 
 mod args;
 mod commands;
@@ -10,7 +10,6 @@ mod ui;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 /// One allocator for the program and the C libraries in it (`override`). A worker's frames are handed from thread to thread and let go of in
@@ -30,12 +29,12 @@ pub(crate) enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     start_log(cli.verbose, cli.log_json);
     match dispatch(cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::DataLost) => ExitCode::from(3),
-        Ok(Outcome::Flagged) => ExitCode::FAILURE,
+        Ok(Outcome::Flagged) => ExitCode::from(4),
         Err(error) => {
             ui::print_error(&error);
             ExitCode::FAILURE

@@ -1,6 +1,8 @@
 //! What a person sees: progress, tables, errors. The one place of the program that prints.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -39,8 +41,34 @@ pub(crate) fn print_error(error: &anyhow::Error) {
             }
         }
     }
+    if hints.is_empty() {
+        hints.extend(error.chain().find_map(|cause| hint_for(cause.downcast_ref::<std::io::Error>()?.kind())).map(str::to_owned));
+    }
     say(&format!("error: {}", lines.join("\n  because: ")));
     hints.iter().for_each(|hint| say(hint));
+}
+
+/// What helps where the system refused a file and nobody who knew more said anything.
+fn hint_for(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::NotFound => Some("hint: is the path right? It counts from the folder that the program was started in"),
+        ErrorKind::PermissionDenied => Some("hint: the user who runs the program must be allowed to do this"),
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => Some("hint: a file is in the way of a folder: choose another name"),
+        ErrorKind::IsADirectory => Some("hint: a file is expected here, and this is a folder"),
+        ErrorKind::StorageFull => Some("hint: the disk is full"),
+        _ => None,
+    }
+}
+
+/// A word of a command that people copy into a shell.
+pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
+    // Only a NUL cannot be quoted, and no argument can have one.
+    shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
+}
+
+/// The same of a path.
+pub(crate) fn quoted_path(path: &Path) -> String {
+    quoted(&path.to_string_lossy()).into_owned()
 }
 
 /// A progress bar that reads the run's counters from a thread of its own. Hidden where stderr is no terminal.

@@ -46,6 +46,7 @@ fn drive() -> &'static Drive {
                         }
                     }
                 }
+                SensorFrame::Detections(_) => {}
             }
         }
         let ego_from_lidar: Pose = ego_from_lidar.unwrap();

@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use boxwright_model::space::yaw_rad;
 use boxwright_model::{Box3, Sample, Taxonomy, Track};
-use boxwright_shard::{ClipReader, Dataset, ManifestEntry};
+use boxwright_shard::{ClipReader, Dataset, ManifestEntry, StoredFinding};
 use serde_json::{Value, json};
 
 use crate::error::DeskError;
 use crate::labels::{Labels, TrackDoc};
 use crate::operation::Surroundings;
 use crate::people::Grade;
+use crate::queue;
 use crate::scene::{OpenScenes, Scene};
 use crate::store::{ClipName, ClipRow, Done, Store};
+use crate::suggestion;
 
 /// One clip.
 pub(crate) struct DeskClip {
@@ -28,6 +30,10 @@ pub(crate) struct DeskClip {
     pub(crate) tracks: Vec<Track>,
     /// The lot that it is in where nobody has put it into one: its day.
     pub(crate) day: String,
+    /// What the numbered rules say, by track.
+    findings: BTreeMap<u32, Vec<StoredFinding>>,
+    /// Why the box of most points of each track is as it is: a JSON object.
+    evidence: BTreeMap<u32, Value>,
     /// The same labels by track and sample.
     base: Labels,
     work: Mutex<Work>,
@@ -117,7 +123,16 @@ impl DeskClip {
         let samples = reader.samples()?;
         let (boxes, tracks) = (reader.boxes(taxonomy)?, reader.tracks(taxonomy)?);
         let places: BTreeMap<i64, u32> = samples.iter().zip(0..).map(|(sample, index)| (sample.stamp_ns, index)).collect();
-        let labels = Labels::from_shards(&tracks, &boxes, taxonomy, |stamp_ns| places.get(&stamp_ns).copied());
+        let mut labels = Labels::from_shards(&tracks, &boxes, taxonomy, |stamp_ns| places.get(&stamp_ns).copied());
+        let mut findings: BTreeMap<u32, Vec<StoredFinding>> = BTreeMap::new();
+        for finding in reader.findings()? {
+            let Some(track) = finding.track_id.map(|id| id.number) else { continue };
+            if finding.rule.as_ref() != suggestion::RULE {
+                findings.entry(track).or_default().push(finding);
+            } else if let Some(suggested) = suggestion::read(&finding, taxonomy, |stamp_ns| places.get(&stamp_ns).copied()) {
+                labels.suggest(track, suggested);
+            }
+        }
         let base_labels = labels.clone();
         let mut work =
             Work { labels: Arc::new(labels), history: Vec::new(), revs: BTreeMap::new(), row, foreign: None, unsure: false };
@@ -128,6 +143,8 @@ impl DeskClip {
         let day = path.split('/').find_map(|part| part.strip_prefix("date=")).unwrap_or_default().to_owned();
         let clip = Self {
             day,
+            findings,
+            evidence: evidence(&boxes),
             base: base_labels,
             finishing: Mutex::new(()),
             name,
@@ -200,6 +217,15 @@ impl DeskClip {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the numbered rules say of a track, as long as it is as they saw it.
+    pub(crate) fn findings(&self, number: u32, track: &TrackDoc) -> &[StoredFinding] {
+        let is_as_found = |base: &TrackDoc| base.boxes == track.boxes && base.state.class == track.state.class;
+        match self.findings.get(&number) {
+            Some(findings) if self.base.track(number).is_some_and(is_as_found) => findings,
+            _ => &[],
+        }
+    }
+
     /// What the sensors saw; read when somebody asks and it is not there. `now` counts the questions to all clips.
     pub(crate) fn scene(&self, open: &OpenScenes, now: u64) -> Result<Arc<Scene>, DeskError> {
         let mut slot = self.scene.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,14 +272,54 @@ impl DeskClip {
             .collect();
         let cameras: Vec<Value> = scene.cameras().iter().map(camera).collect();
         let work = self.work();
-        let tracks: BTreeMap<String, Value> =
-            work.labels.tracks().iter().map(|(number, track)| (number.to_string(), page_track(track, scene))).collect();
+        let tracks: BTreeMap<String, Value> = work
+            .labels
+            .tracks()
+            .iter()
+            .map(|(number, track)| (number.to_string(), self.page_track(*number, track, scene)))
+            .collect();
         json!({
             "vehicle": self.name.vehicle, "clip": self.name.clip, "grade": self.grade,
             "revision": work.row.last_revision, "seq": work.seq(), "unfinished": work.seq() > work.row.finished_seq,
             "samples": samples, "cameras": cameras, "tracks": tracks, "revs": work.revs, "foreign": work.foreign,
         })
     }
+
+    /// A track for the page: its boxes in the ego frame of their samples, by number of the sample, as
+    /// `[x, y, z, length, width, height, yaw, points, predicted, keyed]`.
+    pub(crate) fn page_track(&self, number: u32, track: &TrackDoc, scene: &Scene) -> Value {
+        let boxes: BTreeMap<String, Value> = track
+            .boxes
+            .iter()
+            .map(|(sample, state)| {
+                let ego = state.cuboid().transformed(&scene.world_from_ego(*sample).inverse());
+                let (c, s) = (ego.center_m, ego.size_lwh_m);
+                let row = json!([c.x, c.y, c.z, s.x, s.y, s.z, ego.yaw_rad(), state.points, state.predicted, state.keyed]);
+                (sample.to_string(), row)
+            })
+            .collect();
+        let (state, findings) = (&track.state, self.findings(number, track));
+        let said: Vec<Value> = findings.iter().map(|one| json!({ "rule": &*one.rule, "message": one.message })).collect();
+        json!({
+            "class": state.class, "score": state.score, "static": state.is_static, "verdict": state.verdict,
+            "decided_by": state.decided_by, "error": state.error, "boxes": boxes, "findings": said,
+            "evidence": self.evidence.get(&number),
+            "saved_s": queue::saved_s(track, findings.len()), "worst": queue::worst_sample(track),
+            "clean": queue::is_clean(track, findings.len()),
+        })
+    }
+}
+
+/// What speaks for each track, as its best-seen box has it.
+fn evidence(boxes: &[Box3]) -> BTreeMap<u32, Value> {
+    let mut best: BTreeMap<u32, &Box3> = BTreeMap::new();
+    for one in boxes {
+        let kept = best.entry(one.track_id.number).or_insert(one);
+        if one.num_lidar_pts > kept.num_lidar_pts {
+            *kept = one;
+        }
+    }
+    best.into_iter().filter_map(|(number, one)| Some((number, serde_json::from_str(&one.evidence).ok()?))).collect()
 }
 
 /// A camera for the page: its matrix `image_from_ego`, row by row, without distortion.
@@ -264,26 +330,5 @@ fn camera(camera: &boxwright_model::SceneCamera) -> Value {
     json!({
         "sensor": &*camera.sensor, "sensor_from_ego": rows, "width": model.width_px, "height": model.height_px,
         "fx": model.fx_px, "fy": model.fy_px, "cx": model.cx_px, "cy": model.cy_px,
-    })
-}
-
-/// A track for the page: its boxes in the ego frame of their samples, by number of the sample, as
-/// `[x, y, z, length, width, height, yaw, points, predicted, keyed]`.
-pub(crate) fn page_track(track: &TrackDoc, scene: &Scene) -> Value {
-    let boxes: BTreeMap<String, Value> = track
-        .boxes
-        .iter()
-        .map(|(sample, state)| {
-            let ego = state.cuboid().transformed(&scene.world_from_ego(*sample).inverse());
-            let (c, s) = (ego.center_m, ego.size_lwh_m);
-            let row = json!([c.x, c.y, c.z, s.x, s.y, s.z, ego.yaw_rad(), state.points, state.predicted, state.keyed]);
-            (sample.to_string(), row)
-        })
-        .collect();
-    let state = &track.state;
-    json!({
-        "class": state.class, "score": state.score, "static": state.is_static, "verdict": state.verdict,
-        "decided_by": state.decided_by, "error": state.error, "boxes": boxes,
-        "saved_s": crate::queue::saved_s(track), "worst": crate::queue::worst_sample(track), "clean": crate::queue::is_clean(track),
     })
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::canvas::{self, Canvas, Recording};
-use crate::clip::{DeskClip, Work, page_track};
+use crate::clip::{DeskClip, Work};
 use crate::error::DeskError;
 use crate::geometry::Refusal;
 use crate::labels::{Change, Labels, Verdict, reversed, touched};
@@ -308,7 +308,7 @@ impl Desk {
             json!({
                 "vehicle": clip.name.vehicle, "clip": clip.name.clip, "grade": clip.grade, "samples": clip.samples.len(),
                 "tracks": work.labels.tracks().len(), "open": count(Verdict::Open), "returned": count(Verdict::Returned),
-                "accepted": count(Verdict::Accepted), "revision": work.row.last_revision,
+                "accepted": count(Verdict::Accepted), "suggested": count(Verdict::Suggested), "revision": work.row.last_revision,
                 "unfinished": work.seq() > work.row.finished_seq,
             })
         };
@@ -485,9 +485,10 @@ impl Desk {
             }
             let work = clip.current(self.store())?;
             let waiting = work.labels.tracks().iter().filter(|(_, track)| track.state.verdict != Verdict::Accepted);
-            items.extend(
-                waiting.map(|(number, track)| (queue::saved_s(track), clip.name.clone(), *number, queue::worst_sample(track))),
-            );
+            items.extend(waiting.map(|(number, track)| {
+                let saved_s = queue::saved_s(track, clip.findings(*number, track).len());
+                (saved_s, clip.name.clone(), *number, queue::worst_sample(track))
+            }));
         }
         let left = items.len();
         items.retain(|(_, name, track, _)| !after.iter().any(|(passed, number)| passed == name && number == track));
@@ -546,12 +547,12 @@ impl Desk {
         {
             allow(person, Right::Decide)?;
         }
-        let asking = Asking { person, name, asked, kind: &kind, scene: &scene, now_ms };
+        let asking = Asking { person, name, asked, kind: &kind, clip: &clip, scene: &scene, now_ms };
         // To plan may take seconds (an object is followed through the clip), so it is done on a copy of the labels: nobody waits for it.
         let labels = {
             let work = clip.current(self.store())?;
             if let Some(done) = work.history.iter().find(|done| done.id == asked.id) {
-                return Ok(outcome(&work, done, &scene));
+                return Ok(outcome(&clip, &work, done, &scene));
             }
             self.check_base(&asking, &work)?;
             work.labels.clone()
@@ -560,7 +561,7 @@ impl Desk {
         drop(labels);
         let mut work = clip.current(self.store())?;
         if let Some(done) = work.history.iter().find(|done| done.id == asked.id) {
-            return Ok(outcome(&work, done, &scene));
+            return Ok(outcome(&clip, &work, done, &scene));
         }
         self.check_base(&asking, &work)?;
         if planned.as_ref().is_some_and(|changes| !work.labels.fits(changes)) {
@@ -574,7 +575,7 @@ impl Desk {
         };
         let changes = as_stored(&changes)?;
         if !work.labels.fits(&changes) {
-            return Err(conflict(asked, &touched(&changes).into_iter().collect::<Vec<_>>(), &work, &scene, None));
+            return Err(conflict(asked, &touched(&changes).into_iter().collect::<Vec<_>>(), &clip, &work, &scene, None));
         }
         let done = Done {
             seq: work.seq() + 1,
@@ -599,7 +600,7 @@ impl Desk {
         let Some(done) = work.history.iter().rfind(|done| done.seq == seq) else {
             return Err(DeskError::Foreign("an operation is missing from its own history".to_owned()));
         };
-        Ok(outcome(&work, done, &scene))
+        Ok(outcome(&clip, &work, done, &scene))
     }
 
     /// The changes that an operation comes to on these labels; nothing for what takes back.
@@ -611,7 +612,7 @@ impl Desk {
 
     /// Refuses what is based on labels that somebody has changed since, or holds, or that can never become a revision.
     fn check_base(&self, asking: &Asking<'_>, work: &Work) -> Result<(), DeskError> {
-        let Asking { person, name, asked, scene, .. } = asking;
+        let Asking { person, name, asked, clip, scene, .. } = asking;
         if let Some(newest) = work.foreign {
             return Err(foreign(work, newest));
         }
@@ -619,10 +620,10 @@ impl Desk {
         let tracks = operation.tracks();
         for track in &tracks {
             if asked.base.get(track).copied().unwrap_or(0) != work.rev(*track) {
-                return Err(conflict(asked, &tracks, work, scene, None));
+                return Err(conflict(asked, &tracks, clip, work, scene, None));
             }
             if let Some(holder) = self.store().lease_of_another(name, *track, &person.name, asking.now_ms)? {
-                return Err(conflict(asked, &tracks, work, scene, Some(&holder)));
+                return Err(conflict(asked, &tracks, clip, work, scene, Some(&holder)));
             }
         }
         Ok(())
@@ -662,9 +663,11 @@ impl Desk {
             (work.labels.clone(), work.seq(), work.row)
         };
         let count = |verdict: Verdict| labels.tracks().values().filter(|track| track.state.verdict == verdict).count();
-        let (open, returned) = (count(Verdict::Open), count(Verdict::Returned));
-        if !anyway && open + returned > 0 {
-            let message = format!("expected a decision about every track, got {open} open and {returned} returned");
+        let (open, returned, suggested) = (count(Verdict::Open), count(Verdict::Returned), count(Verdict::Suggested));
+        if !anyway && open + returned + suggested > 0 {
+            let message = format!(
+                "expected a decision about every track, got {open} open, {returned} returned and {suggested} only suggested"
+            );
             return Err(refusal(message));
         }
         if seq == row.finished_seq && row.last_revision > row.base_revision {
@@ -673,7 +676,7 @@ impl Desk {
         let next = newest.revision + 1;
         let body = json!({
             "kind": "finish", "vehicle": name.vehicle, "clip": name.clip, "revision": next, "person": person.name, "at_ms": now_ms,
-            "tracks": labels.tracks().len(), "open": open, "returned": returned,
+            "tracks": labels.tracks().len(), "open": open, "returned": returned, "suggested": suggested,
         });
         let id = format!("{}/{}/r{next}", name.vehicle, name.clip);
         let outgoing = Outgoing { id, vehicle: name.vehicle.clone(), at_ms: now_ms, body: body.to_string() };
@@ -855,6 +858,7 @@ struct Asking<'a> {
     name: &'a ClipName,
     asked: &'a Asked,
     kind: &'a Kind,
+    clip: &'a DeskClip,
     scene: &'a Scene,
     now_ms: i64,
 }
@@ -941,17 +945,22 @@ fn summary(done: &Done) -> Value {
 }
 
 /// Tracks as they stand, by number; null for those that are gone.
-fn standing(tracks: impl IntoIterator<Item = u32>, work: &Work, scene: &Scene) -> (BTreeMap<String, Value>, BTreeMap<u32, i64>) {
+fn standing(
+    tracks: impl IntoIterator<Item = u32>,
+    clip: &DeskClip,
+    work: &Work,
+    scene: &Scene,
+) -> (BTreeMap<String, Value>, BTreeMap<u32, i64>) {
     let numbers: Vec<u32> = tracks.into_iter().collect();
     let page = |number: &u32| {
-        let track = work.labels.track(*number).map_or(Value::Null, |track| page_track(track, scene));
+        let track = work.labels.track(*number).map_or(Value::Null, |track| clip.page_track(*number, track, scene));
         (number.to_string(), track)
     };
     (numbers.iter().map(page).collect(), numbers.iter().map(|number| (*number, work.rev(*number))).collect())
 }
 
-fn outcome(work: &Work, done: &Done, scene: &Scene) -> Value {
-    let (tracks, revs) = standing(touched(&done.changes), work, scene);
+fn outcome(clip: &DeskClip, work: &Work, done: &Done, scene: &Scene) -> Value {
+    let (tracks, revs) = standing(touched(&done.changes), clip, work, scene);
     let samples: std::collections::BTreeSet<u32> = done
         .changes
         .iter()
@@ -967,12 +976,12 @@ fn outcome(work: &Work, done: &Done, scene: &Scene) -> Value {
     json!({ "seq": done.seq, "id": done.id, "name": done.name, "tracks": tracks, "revs": revs, "samples": samples })
 }
 
-fn conflict(asked: &Asked, tracks: &[u32], work: &Work, scene: &Scene, held_by: Option<&str>) -> DeskError {
+fn conflict(asked: &Asked, tracks: &[u32], clip: &DeskClip, work: &Work, scene: &Scene, held_by: Option<&str>) -> DeskError {
     let since = |done: &&Done| {
         touched(&done.changes).iter().any(|track| tracks.contains(track) && done.seq > asked.base.get(track).copied().unwrap_or(0))
     };
     let theirs: Vec<Value> = work.history.iter().filter(since).map(summary).collect();
-    let (standing, revs) = standing(tracks.iter().copied(), work, scene);
+    let (standing, revs) = standing(tracks.iter().copied(), clip, work, scene);
     DeskError::Conflict(Box::new(json!({
         "yours": asked.operation, "theirs": theirs, "tracks": standing, "revs": revs, "held_by": held_by,
     })))

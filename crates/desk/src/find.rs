@@ -66,7 +66,7 @@ pub fn object_at(points: &[[f32; 3]], at_xy: [f64; 2], class: Option<ClassId>, t
     let distance = |p: &[f32; 3]| (f64::from(p[0]) - at_xy[0]).hypot(f64::from(p[1]) - at_xy[1]);
     let (near, heights): (Vec<[f32; 3]>, Vec<f32>) =
         points.iter().zip(&ground.height_above_m).filter(|(p, _)| distance(p) < CROP_M).map(|(p, height)| (*p, *height)).unzip();
-    let clusters = cluster::cluster(&near, &heights, config.ground.band_m, [0.0; 3], &config.cluster);
+    let clusters = cluster::cluster(&near, &heights, config.ground.band_m, [0.0; 3], &[], &config.cluster);
     let from_click = |members: &[u32]| {
         members.iter().filter_map(|member| near.get(*member as usize)).map(distance).fold(f64::INFINITY, f64::min)
     };

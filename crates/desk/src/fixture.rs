@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use boxwright_model::time::NS_PER_MS;
 use boxwright_model::{
-    Box3, ClipGrid, ClipId, Cuboid, LabelSource, PointCloud, Pose, Sample, SampleReason, SceneFrame, Taxonomy, Track, TrackId,
+    Box3, ClipGrid, ClipId, Cuboid, Finding, LabelSource, PointCloud, Pose, Sample, SampleReason, SceneFrame, Taxonomy, Track,
+    TrackId,
 };
 use boxwright_shard::{ClipCounts, ClipKey, ClipWriter, Dataset, ManifestEntry, SealInfo, WriterConfig};
 use nalgebra::{Translation3, UnitQuaternion, Vector3};
@@ -130,6 +131,11 @@ fn grid() -> ClipGrid {
 
 /// Writes the street as revision 0 of a dataset.
 pub(crate) fn dataset(root: &Path, grade: &str) -> Dataset {
+    dataset_with(root, grade, &[])
+}
+
+/// The same with findings about it.
+pub(crate) fn dataset_with(root: &Path, grade: &str, findings: &[Finding]) -> Dataset {
     let dataset = Dataset::open_or_create(root, grid()).unwrap();
     let key = ClipKey { vehicle: "car 7".into(), clip: ClipId(name().clip), grid: grid(), revision: 0 };
     let mut writer = ClipWriter::create(&dataset, key, &WriterConfig::default()).unwrap();
@@ -191,6 +197,7 @@ pub(crate) fn dataset(root: &Path, grade: &str) -> Dataset {
             )
             .unwrap();
     }
+    findings.iter().for_each(|finding| writer.finding(finding).unwrap());
     let counts = ClipCounts { samples: u64::from(SAMPLES), ..ClipCounts::default() };
     writer.seal(SealInfo { grade: grade.to_owned(), config_sha256: "00".to_owned(), counts, ..SealInfo::default() }).unwrap();
     dataset

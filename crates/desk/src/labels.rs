@@ -25,6 +25,16 @@ pub enum Verdict {
     Accepted,
     /// It is wrong and goes back to be corrected.
     Returned,
+    /// The labeller saw something and was not sure enough: no label until a person says so, by accepting or by editing it.
+    Suggested,
+}
+
+impl Verdict {
+    /// Whether tracks of this verdict are labels, which go into a revision.
+    #[must_use]
+    pub fn is_label(self) -> bool {
+        matches!(self, Self::Open | Self::Accepted)
+    }
 }
 
 /// Kinds of errors, the union of what annotation tools name.
@@ -226,6 +236,14 @@ impl Labels {
             }
         }
         labels
+    }
+
+    /// Adds what was suggested. A number that a track has is not suggested any more: somebody made it a label.
+    pub fn suggest(&mut self, number: u32, suggestion: TrackDoc) {
+        if let std::collections::btree_map::Entry::Vacant(free) = self.tracks.entry(number) {
+            free.insert(suggestion);
+            self.highest = self.highest.max(number);
+        }
     }
 
     /// The tracks by number.

@@ -35,6 +35,8 @@ pub mod scene;
 
 mod clip;
 
+mod suggestion;
+
 pub mod canvas;
 
 pub mod desk;

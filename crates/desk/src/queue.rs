@@ -9,8 +9,9 @@
 //! ```
 //!
 //! where `score` is the labeller's confidence, `n` the median number of points in its boxes and `b` the number of its boxes: low confidence,
-//! few points and short tracks come first. A track that was returned is wrong for certain (`p = 1`). The figures are a stated model, not a
-//! measurement; the seconds that people really take are in the statistics.
+//! few points and short tracks come first. Each finding about it (`BW-L001` to `BW-L006`) halves the likelihood that it is right. A track that was
+//! returned is wrong for certain (`p = 1`); for what was only suggested (`BW-L007`) `p` is the likelihood that it is an object, since that is
+//! when a label is missing. The figures are a stated model, not a measurement; the seconds that people really take are in the statistics.
 
 use boxwright_model::space::wrap_rad;
 
@@ -35,33 +36,40 @@ const CLEAN_JUMP: f64 = 0.3;
 /// Share of the boxes of a clean track that may not have been measured.
 const CLEAN_UNSEEN: f64 = 0.1;
 
-/// Likelihood that something about a track is wrong, in `[0, 1]`.
+/// Likelihood that something about a track is wrong, in `[0, 1]`; `findings` is how many numbered rules say so.
 #[must_use]
-pub fn doubt(track: &TrackDoc) -> f64 {
-    if track.state.verdict == Verdict::Returned {
-        return 1.0;
+pub fn doubt(track: &TrackDoc, findings: usize) -> f64 {
+    match track.state.verdict {
+        Verdict::Returned => return 1.0,
+        Verdict::Suggested => return track.state.score.clamp(0.0, 1.0),
+        Verdict::Open | Verdict::Accepted => {}
     }
     let mut points: Vec<u32> = track.boxes.values().map(|one| one.points).collect();
     points.sort_unstable();
     let median = points.get(points.len() / 2).copied().map_or(0.0, f64::from);
     let boxes = track.boxes.len() as f64;
-    1.0 - track.state.score.clamp(0.0, 1.0) * median / (median + POINTS_HALF) * boxes / (boxes + BOXES_HALF)
+    let right = track.state.score.clamp(0.0, 1.0) * median / (median + POINTS_HALF) * boxes / (boxes + BOXES_HALF);
+    1.0 - right * 0.5_f64.powi(i32::try_from(findings).unwrap_or(i32::MAX))
 }
 
 /// Seconds that a look at a track is expected to save; see the module.
 #[must_use]
-pub fn saved_s(track: &TrackDoc) -> f64 {
-    doubt(track) * (REWORK_S - EDIT_S) - LOOK_S
+pub fn saved_s(track: &TrackDoc, findings: usize) -> f64 {
+    doubt(track, findings) * (REWORK_S - EDIT_S) - LOOK_S
 }
 
-/// Whether nothing about a track speaks against it: little doubt, no box off its way, few that were not measured. A filter for those who
+/// Whether nothing about a track speaks against it: no rule, little doubt, no box off its way, few that were not measured. A filter for those who
 /// accept many at once; it decides nothing by itself.
 #[must_use]
-pub fn is_clean(track: &TrackDoc) -> bool {
+pub fn is_clean(track: &TrackDoc, findings: usize) -> bool {
     let boxes: Vec<&BoxState> = track.boxes.values().collect();
     let unseen = boxes.iter().filter(|state| state.predicted).count();
     let is_smooth = boxes.windows(3).all(|three| matches!(three, [before, at, after] if jump(before, at, after) < CLEAN_JUMP));
-    doubt(track) < CLEAN_DOUBT && is_smooth && unseen as f64 <= CLEAN_UNSEEN * boxes.len() as f64
+    findings == 0
+        && track.state.verdict != Verdict::Suggested
+        && doubt(track, 0) < CLEAN_DOUBT
+        && is_smooth
+        && unseen as f64 <= CLEAN_UNSEEN * boxes.len() as f64
 }
 
 /// The sample in which a track is most likely wrong: where its box lies off the way between its neighbours, turns against them, was not
@@ -111,32 +119,46 @@ mod tests {
 
     #[test]
     fn doubt_few_points_and_short_tracks_come_first() {
-        let sound = saved_s(&track(0.9, 200, 80));
-        assert!(saved_s(&track(0.4, 200, 80)) > sound);
-        assert!(saved_s(&track(0.9, 5, 80)) > sound);
-        assert!(saved_s(&track(0.9, 200, 3)) > sound);
+        let sound = saved_s(&track(0.9, 200, 80), 0);
+        assert!(saved_s(&track(0.4, 200, 80), 0) > sound);
+        assert!(saved_s(&track(0.9, 5, 80), 0) > sound);
+        assert!(saved_s(&track(0.9, 200, 3), 0) > sound);
         let mut returned = track(1.0, 200, 80);
         returned.state.verdict = Verdict::Returned;
-        assert_eq!(saved_s(&returned), REWORK_S - EDIT_S - LOOK_S);
+        assert_eq!(saved_s(&returned, 0), REWORK_S - EDIT_S - LOOK_S);
     }
 
     #[test]
     fn a_clean_long_track_saves_less_than_a_look_costs_when_the_labeller_is_certain() {
-        assert!(saved_s(&track(1.0, 100_000, 100_000)) < 0.0);
+        assert!(saved_s(&track(1.0, 100_000, 100_000), 0) < 0.0);
+    }
+
+    #[test]
+    fn what_a_rule_says_comes_before_what_none_does_and_a_suggestion_by_how_likely_it_is_an_object() {
+        let sound = track(0.9, 200, 80);
+        assert!(saved_s(&sound, 1) > saved_s(&sound, 0) && saved_s(&sound, 2) > saved_s(&sound, 1) && !is_clean(&sound, 1));
+        let suggested = |score: f64| {
+            let mut one = track(score, 200, 80);
+            one.state.verdict = Verdict::Suggested;
+            one
+        };
+        assert!(saved_s(&suggested(0.3), 0) > saved_s(&suggested(0.1), 0));
+        assert!((saved_s(&suggested(0.3), 0) - (0.3 * (REWORK_S - EDIT_S) - LOOK_S)).abs() < 1e-9);
+        assert!(!is_clean(&suggested(0.9), 0), "many at once are labels, not suggestions");
     }
 
     #[test]
     fn clean_is_what_nothing_speaks_against() {
         let sound = track(0.9, 200, 80);
-        assert!(is_clean(&sound) && !is_clean(&track(0.4, 200, 80)) && !is_clean(&track(0.9, 5, 80)));
+        assert!(is_clean(&sound, 0) && !is_clean(&track(0.4, 200, 80), 0) && !is_clean(&track(0.9, 5, 80), 0));
         let mut jumped = sound.clone();
         let mut cuboid = jumped.boxes[&12].cuboid();
         cuboid.center_m.y += 0.8;
         jumped.boxes.insert(12, BoxState::new(&cuboid, 200));
-        assert!(!is_clean(&jumped));
+        assert!(!is_clean(&jumped, 0));
         let mut unseen = sound;
         unseen.boxes.values_mut().take(20).for_each(|state| state.predicted = true);
-        assert!(!is_clean(&unseen));
+        assert!(!is_clean(&unseen, 0));
     }
 
     #[test]

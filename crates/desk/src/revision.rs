@@ -59,9 +59,9 @@ pub(crate) fn write(
     Ok(writer.seal(info)?)
 }
 
-/// Tracks that go into a revision: those that were sent back and not corrected do not.
+/// Tracks that go into a revision: those that were sent back and not corrected do not, nor does what was only suggested.
 fn kept(labels: &Labels) -> impl Iterator<Item = (u32, &TrackDoc)> {
-    labels.tracks().iter().filter(|(_, track)| track.state.verdict != Verdict::Returned).map(|(number, track)| (*number, track))
+    labels.tracks().iter().filter(|(_, track)| track.state.verdict.is_label()).map(|(number, track)| (*number, track))
 }
 
 fn boxes(source: &Source<'_>, around: &dyn Surroundings, taxonomy: &Taxonomy) -> Vec<Box3> {
@@ -238,7 +238,9 @@ pub fn diff(
 ) -> Result<Vec<TrackDiff>, DeskError> {
     let read = |revision: i32| -> Result<Stored, DeskError> {
         let Some(entry) = dataset.entry(vehicle, clip, revision)? else {
-            return Err(DeskError::NotFound(format!("expected revision {revision} of clip {vehicle}/{clip}, got none")));
+            return Err(DeskError::NotFound(format!(
+                "expected revision {revision} of clip {vehicle}/{clip}, got none\nhint: a clip has the revisions that were finished in `boxwright review`"
+            )));
         };
         Ok(stored(&ClipReader::open(dataset, &entry)?, taxonomy)?)
     };

@@ -7,7 +7,7 @@
 import { ask, bytesOf, clipPath, same } from './api.js';
 
 const TIMELINE = 'frame', BOXES = '/world/ego/boxes', CHANNEL = 'labels';
-const LOOK_MS = 100, CHANGED_MS = 120, OPEN_S = 120;
+const LOOK_MS = 100, CHANGED_MS = 120, OPEN_S = 300;
 
 // Whether a graphics card would draw it. Where a processor must, it takes its time from everything else, so people have to ask for it.
 export function isDrawnByHardware() {

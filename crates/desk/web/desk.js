@@ -131,7 +131,7 @@ function order() {
 }
 
 const SHOWN = {
-  all: () => true, open: one => one.verdict === 'open', clean: one => one.verdict === 'open' && one.clean, returned: one => one.verdict === 'returned', accepted: one => one.verdict === 'accepted',
+  all: () => true, open: one => one.verdict === 'open', clean: one => one.verdict === 'open' && one.clean, returned: one => one.verdict === 'returned', suggested: one => one.verdict === 'suggested', accepted: one => one.verdict === 'accepted',
 };
 const isShown = one => (!app.filter.class || one.class === app.filter.class) && SHOWN[app.filter.state](one);
 const shownTracks = () => order().filter(([, one]) => isShown(one)).map(([number]) => Number(number));
@@ -163,8 +163,8 @@ function list() {
     row.setAttribute('aria-selected', String(Number(number) === app.track || isChosen));
     const swatch = el('span', { className: 'swatch' });
     swatch.style.background = colorOf(one.class);
-    const marks = { accepted: '✓', returned: '↩', open: `${Math.max(0, one.saved_s).toFixed(0)} s` };
-    const detail = `${Object.keys(one.boxes).length} × ${word(one.static ? 'static' : 'moving')}`;
+    const marks = { accepted: '✓', returned: '↩', open: `${Math.max(0, one.saved_s).toFixed(0)} s`, suggested: `? ${(100 * one.score).toFixed(0)} %` };
+    const detail = `${Object.keys(one.boxes).length} × ${word(one.static ? 'static' : 'moving')}${one.findings?.length ? ` · ${one.findings.map(said => said.rule).join(' ')}` : ''}`;
     row.append(swatch, el('span', { className: 'name' }, el('b', { textContent: `${one.class} ${number}` }), el('small', { textContent: detail })),
       el('span', { className: `mark ${one.verdict}`, textContent: marks[one.verdict], title: word('expected') }));
     return row;
@@ -193,7 +193,7 @@ function card() {
   if (!of) { place.replaceChildren(el('p', { className: 'empty', textContent: word('noTrack') })); return; }
   const swatch = el('span', { className: 'swatch' });
   swatch.style.background = colorOf(of.class);
-  const verdict = of.verdict === 'open' ? '' : `${of.verdict === 'accepted' ? '✓' : '↩'} ${of.decided_by ?? ''}${of.error ? ` · ${errorWord(of.error)}` : ''}`;
+  const verdict = of.verdict === 'open' ? '' : of.verdict === 'suggested' ? word('suggestedText') : `${of.verdict === 'accepted' ? '✓' : '↩'} ${of.decided_by ?? ''}${of.error ? ` · ${errorWord(of.error)}` : ''}`;
   const title = el('div', { className: 'title' }, swatch, `${of.class} ${app.track}`, el('small', { textContent: of.score.toFixed(2), title: word('score') }), el('span', { className: `verdict ${of.verdict}`, textContent: verdict }));
   const fact = (value, unit) => el('span', {}, el('b', { textContent: value }), ` ${unit}`);
   const facts = el('div', { className: 'facts' });
@@ -207,8 +207,13 @@ function card() {
   const actions = el('div', { className: 'actions' });
   if (mayDecide()) actions.append(button('accept', 'yes'), button('reject', 'no'));
   if (mayEdit()) actions.append(button('delete', 'no', word('remove')), button('scopeNext', 'scope', word(`scope_${scopeOf(of)}`)));
-  place.replaceChildren(title, facts, actions);
+  const said = (of.findings ?? []).map(one => el('p', { className: 'finding' }, el('b', { textContent: one.rule }), ` ${one.message}`));
+  if (of.evidence) said.push(el('p', { className: 'finding', textContent: because(of.evidence) }));
+  place.replaceChildren(title, facts, ...said, actions);
 }
+
+// Why it is as it is, in the labeller's own terms: names and numbers, lists left out.
+const because = evidence => Object.entries(evidence).filter(([, value]) => ['number', 'string', 'boolean'].includes(typeof value)).map(([name, value]) => `${name} ${value}`).join(' · ');
 
 const errorWord = error => word(error === 'size' ? 'size_e' : error);
 

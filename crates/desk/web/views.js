@@ -174,8 +174,8 @@ export class SceneView extends View {
     c.globalAlpha = selected ? 0.28 : verdict === 'open' ? 0.14 : 0.05;
     c.fillStyle = color;
     c.fill();
-    c.globalAlpha = verdict === 'accepted' && !selected ? 0.55 : 1;
-    c.setLineDash(box[PREDICTED] ? [4, 3] : []);
+    c.globalAlpha = ['accepted', 'suggested'].includes(verdict) && !selected ? 0.55 : 1;
+    c.setLineDash(verdict === 'suggested' ? [1.5 * this.ratio, 3 * this.ratio] : box[PREDICTED] ? [4, 3] : []);
     c.lineWidth = (selected ? 2.5 : 1.4) * this.ratio;
     c.strokeStyle = selected ? css('--accent') : verdict === 'returned' ? css('--bad') : color;
     c.stroke();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use boxwright_model::ClassSpec;
+
 use crate::error::EvalError;
 use crate::labels::LabelSet;
 
@@ -55,6 +57,13 @@ impl ClassRule {
         let members = lower(members);
         let is_small = members.iter().any(|member| PEOPLE.contains(&member.as_str()) || RIDERS.contains(&member.as_str()));
         Self { name: name.to_owned(), members, neighbours: lower(neighbours), is_small }
+    }
+
+    /// A class of a taxonomy, with what other data sets call it.
+    #[must_use]
+    pub fn of_taxonomy(class: &ClassSpec) -> Self {
+        let names: Vec<&str> = std::iter::once(&*class.name).chain(class.names.values().flatten().map(String::as_str)).collect();
+        Self::of(&class.name, &names, &[])
     }
 
     /// KITTI's three classes with the neighbours that its tool excuses.
@@ -139,5 +148,15 @@ mod tests {
         let mine = ClassRule::parse("small=Car, Cyclist").unwrap();
         assert!(mine.has("car") && mine.has("cyclist") && !mine.has("van") && mine.is_small);
         assert!(ClassRule::parse("=").is_err());
+    }
+
+    #[test]
+    fn a_class_of_the_taxonomy_goes_by_its_names_elsewhere() {
+        let taxonomy = boxwright_model::Taxonomy::from_toml(include_str!("../../../configs/taxonomy.toml")).unwrap();
+        let rule = |name: &str| ClassRule::of_taxonomy(taxonomy.get(taxonomy.find(name).unwrap()));
+        let (car, truck, cyclist) = (rule("car"), rule("truck"), rule("cyclist"));
+        assert!(["car", "Van", "REGULAR_VEHICLE", "Pickup Truck", "TYPE_VEHICLE"].iter().all(|name| car.has(name)));
+        assert!(truck.has("Semi-truck") && truck.has("vehicle.bus.bendy") && !truck.has("Van") && !truck.is_small);
+        assert!(cyclist.has("BICYCLIST") && cyclist.has("TYPE_CYCLIST") && cyclist.is_small);
     }
 }

@@ -8,7 +8,7 @@ use boxwright_shard::ShardError;
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
     /// A file that cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}\nhint: is the path right? It counts from the folder that the program was started in")]
     Io {
         /// The file.
         path: PathBuf,

@@ -73,8 +73,12 @@ pub fn carry(
     movers: &[Mover],
 ) -> Carried {
     let mut carried: Vec<CarriedPoint> = Vec::new();
+    if movers.is_empty() {
+        return Carried::default();
+    }
+    let Some(timed) = Timed::of(points, height_above_m, band_m as f32, &after_ns) else { return Carried::default() };
     for mover in movers {
-        let own = points_of(mover, points, height_above_m, band_m as f32, &after_ns);
+        let own = timed.points_of(mover);
         let mut moments: Vec<i32> = own.iter().map(|(_, after)| *after).collect();
         moments.sort_unstable();
         let (Some(first), Some(last), Some(median)) = (moments.first(), moments.last(), moments.get(moments.len() / 2)) else {
@@ -100,36 +104,90 @@ pub fn carry(
     Carried { points: carried }
 }
 
-/// The points that lie where the thing was at their own moment, and that moment.
-fn points_of(
-    mover: &Mover,
-    points: &[[f32; 3]],
-    height_above_m: &[f32],
-    band_m: f32,
-    after_ns: &impl Fn(u32) -> Option<i32>,
-) -> Vec<(u32, i32)> {
-    let cuboid = &mover.ego_from_box;
-    let (sin, cos) = cuboid.yaw_rad().sin_cos();
-    let half = [cuboid.size_lwh_m.x / 2.0 + MARGIN_M, cuboid.size_lwh_m.y / 2.0 + MARGIN_M];
-    let top_m = (cuboid.size_lwh_m.z + MARGIN_M) as f32;
-    let reach = half[0].hypot(half[1]);
-    let mut own = Vec::new();
-    for (index, (p, above)) in (0u32..).zip(points.iter().zip(height_above_m)) {
-        if !(band_m..top_m).contains(above) {
-            continue;
+/// One point above the ground.
+struct TimedPoint {
+    index: u32,
+    xy: [f32; 2],
+    above_m: f32,
+    after_ns: i32,
+}
+
+/// The points above the ground and their moments, in strips along x, so that a mover looks only at those about it.
+struct Timed {
+    points: Vec<TimedPoint>,
+    /// The points strip by strip.
+    order: Vec<u32>,
+    /// Where the points of each strip start, and the end.
+    starts: Vec<usize>,
+    /// Least x of the first strip.
+    low_m: f32,
+    /// The largest time from the sample's stamp (seconds).
+    longest_s: f64,
+}
+
+/// Width of a strip (metres): about a mover's length.
+const STRIP_M: f32 = 4.0;
+/// Most strips: those of the farthest range; what lies beyond is in the last one.
+const MAX_STRIPS: usize = 128;
+
+impl Timed {
+    /// `None` where a point bears no time: then nothing can be carried.
+    fn of(points: &[[f32; 3]], height_above_m: &[f32], band_m: f32, after_ns: &impl Fn(u32) -> Option<i32>) -> Option<Self> {
+        let mut timed = Vec::with_capacity(points.len());
+        let (mut low_m, mut longest_ns) = (f32::INFINITY, 0u32);
+        for (index, (p, above_m)) in (0u32..).zip(points.iter().zip(height_above_m)) {
+            if *above_m >= band_m {
+                let after_ns = after_ns(index)?;
+                longest_ns = longest_ns.max(after_ns.unsigned_abs());
+                low_m = low_m.min(p[0]);
+                timed.push(TimedPoint { index, xy: [p[0], p[1]], above_m: *above_m, after_ns });
+            }
         }
-        let Some(after) = after_ns(index) else { return Vec::new() };
-        let seconds = f64::from(after) * 1e-9;
-        let dx = f64::from(p[0]) - cuboid.center_m.x - mover.velocity_mps[0] * seconds;
-        let dy = f64::from(p[1]) - cuboid.center_m.y - mover.velocity_mps[1] * seconds;
-        if dx.abs() > reach || dy.abs() > reach {
-            continue;
+        let mut starts = vec![0; MAX_STRIPS + 1];
+        timed.iter().for_each(|point| starts[strip_of(low_m, point.xy[0]) + 1] += 1);
+        (0..MAX_STRIPS).for_each(|strip| starts[strip + 1] += starts[strip]);
+        // A counting sort: each point has its place in its strip.
+        let (mut order, mut next) = (vec![0u32; timed.len()], starts.clone());
+        for (at, point) in (0u32..).zip(&timed) {
+            let place = &mut next[strip_of(low_m, point.xy[0])];
+            order[*place] = at;
+            *place += 1;
         }
-        if (dx * cos + dy * sin).abs() <= half[0] && (dy * cos - dx * sin).abs() <= half[1] {
-            own.push((index, after));
-        }
+        Some(Self { points: timed, order, starts, low_m, longest_s: f64::from(longest_ns) * 1e-9 })
     }
-    own
+
+    /// The points that lie where the thing was at their own moment, and that moment.
+    fn points_of(&self, mover: &Mover) -> Vec<(u32, i32)> {
+        let cuboid = &mover.ego_from_box;
+        let (sin, cos) = cuboid.yaw_rad().sin_cos();
+        let half = [cuboid.size_lwh_m.x / 2.0 + MARGIN_M, cuboid.size_lwh_m.y / 2.0 + MARGIN_M];
+        let top_m = (cuboid.size_lwh_m.z + MARGIN_M) as f32;
+        let reach = half[0].hypot(half[1]);
+        let drives = reach + mover.velocity_mps[0].abs() * self.longest_s;
+        // A centimetre more than enough: the strips are cut in single precision.
+        let ends = [cuboid.center_m.x - drives - 0.01, cuboid.center_m.x + drives + 0.01].map(|x| strip_of(self.low_m, x as f32));
+        let mut own = Vec::new();
+        for at in &self.order[self.starts[ends[0]]..self.starts[ends[1] + 1]] {
+            let point = &self.points[*at as usize];
+            if point.above_m >= top_m {
+                continue;
+            }
+            let seconds = f64::from(point.after_ns) * 1e-9;
+            let dx = f64::from(point.xy[0]) - cuboid.center_m.x - mover.velocity_mps[0] * seconds;
+            let dy = f64::from(point.xy[1]) - cuboid.center_m.y - mover.velocity_mps[1] * seconds;
+            if dx.abs() > reach || dy.abs() > reach {
+                continue;
+            }
+            if (dx * cos + dy * sin).abs() <= half[0] && (dy * cos - dx * sin).abs() <= half[1] {
+                own.push((point.index, point.after_ns));
+            }
+        }
+        own
+    }
+}
+
+fn strip_of(low_m: f32, x: f32) -> usize {
+    (((x - low_m) / STRIP_M).max(0.0) as usize).min(MAX_STRIPS - 1)
 }
 
 #[cfg(test)]

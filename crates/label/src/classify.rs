@@ -55,8 +55,18 @@ pub struct Vote {
     pub class: ClassId,
     /// Log-odds that the shape is an object of this class.
     pub logit: f64,
+    /// Log-odds that a camera network adds, where an image shows it: see [`crate::look`].
+    pub camera: Option<f64>,
     /// The length lies along the second axis of the shape.
     pub turned: bool,
+}
+
+impl Vote {
+    /// What the shape and the cameras say together.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.logit + self.camera.unwrap_or(0.0)
+    }
 }
 
 /// The point away from which an object of a kind grows: the lidar, or none.
@@ -101,31 +111,55 @@ pub fn votes(view: &View<'_>, taxonomy: &Taxonomy) -> Vec<Vote> {
 }
 
 fn vote(view: &View<'_>, id: ClassId, class: &ClassSpec) -> Vote {
-    let straight = logit(view, class, false);
-    let turned = logit(view, class, true);
-    Vote { class: id, logit: straight.max(turned), turned: turned > straight }
+    let (straight, turned) = (Guess::of(view, class, false), Guess::of(view, class, true));
+    // The footprint is slow to look at and only lowers the log-odds: what cannot win any more is not looked at.
+    let (straight, turned) = if straight.at_most >= turned.at_most {
+        let logit = straight.logit(view);
+        (logit, if turned.at_most > logit { turned.logit(view) } else { turned.at_most })
+    } else {
+        let logit = turned.logit(view);
+        (if straight.at_most >= logit { straight.logit(view) } else { straight.at_most }, logit)
+    };
+    Vote { class: id, logit: straight.max(turned), camera: None, turned: turned > straight }
 }
 
-fn logit(view: &View<'_>, class: &ClassSpec, turned: bool) -> f64 {
-    let kind = Kind::of(class);
-    let seen = view.shape.extents_m();
-    let lengths = if turned { [seen[1], seen[0]] } else { seen };
-    let Some(height) = height_cost(view, class, kind) else { return IMPOSSIBLE };
-    let size = whole_size(view.shape, class, turned, view.lidar_xy);
-    let cuboid = view.shape.complete(size, turned, anchor(kind, view.lidar_xy));
-    let mut cost = height;
-    for (axis, length) in lengths.into_iter().enumerate() {
-        if length > class.max_lwh_m[axis] * 1.05 + 0.15 {
-            return IMPOSSIBLE;
+/// What a shape would be as a class, lying one way, before a look at the footprint.
+struct Guess {
+    kind: Kind,
+    /// The whole object; `None` for what is impossible.
+    cuboid: Option<Cuboid>,
+    cost: f64,
+    /// The log-odds are no greater than this.
+    at_most: f64,
+}
+
+impl Guess {
+    fn of(view: &View<'_>, class: &ClassSpec, turned: bool) -> Self {
+        let kind = Kind::of(class);
+        let impossible = Self { kind, cuboid: None, cost: f64::INFINITY, at_most: IMPOSSIBLE };
+        let seen = view.shape.extents_m();
+        let lengths = if turned { [seen[1], seen[0]] } else { seen };
+        let Some(height) = height_cost(view, class, kind) else { return impossible };
+        let size = whole_size(view.shape, class, turned, view.lidar_xy);
+        let cuboid = view.shape.complete(size, turned, anchor(kind, view.lidar_xy));
+        let mut cost = height;
+        for (axis, length) in lengths.into_iter().enumerate() {
+            if length > class.max_lwh_m[axis] * 1.05 + 0.15 {
+                return impossible;
+            }
+            let hidden = hidden([cuboid.center_m.x, cuboid.center_m.y], cuboid.yaw_rad(), axis, view.lidar_xy);
+            cost += side_cost(length, class, axis, hidden);
         }
-        cost +=
-            side_cost(length, class, axis, hidden([cuboid.center_m.x, cuboid.center_m.y], cuboid.yaw_rad(), axis, view.lidar_xy));
+        // Of two wholes that explain a part, the one that invents less is likelier.
+        let invented: f64 = (0..2).map(|axis| (size[axis] - lengths[axis]).max(0.0)).sum();
+        cost += COST_PER_INVENTED_M * invented;
+        Self { kind, cuboid: Some(cuboid), cost, at_most: (2.5 - (cost + texture_cost(view, kind))).max(IMPOSSIBLE) }
     }
-    // Of two wholes that explain a part, the one that invents less is likelier.
-    let invented: f64 = (0..2).map(|axis| (size[axis] - lengths[axis]).max(0.0)).sum();
-    cost += COST_PER_INVENTED_M * invented;
-    cost += footprint_cost(view, &cuboid, kind) + texture_cost(view, kind);
-    (2.5 - cost).max(IMPOSSIBLE)
+
+    fn logit(&self, view: &View<'_>) -> f64 {
+        let Some(cuboid) = self.cuboid.as_ref().filter(|_| self.at_most > IMPOSSIBLE) else { return IMPOSSIBLE };
+        (2.5 - (self.cost + (footprint_cost(view, cuboid, self.kind) + texture_cost(view, self.kind)))).max(IMPOSSIBLE)
+    }
 }
 
 /// Size of the whole object. A side that the lidar saw is as long as it was seen, if the class can be as short; a side that hides itself, or

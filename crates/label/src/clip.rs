@@ -8,7 +8,10 @@
 //! | what is it, how sure are we? | [`evidence`] |
 //! | parked: one pose from all sweeps together | [`still`] |
 //! | moving: one size, heading along the path, smooth centres | [`moving`] |
+//! | boxes that a detector gave whole: one size, headings that do not flip | [`given`] |
 //! | the same object twice? | [`duplicates`] |
+//! | how likely is it right? | [`confidence`] |
+//! | what may be an object all the same? | [`suggest`] |
 //! | boxes of the measured sweeps and of the gaps between | [`write`] |
 //! | how long will a reviewer need? | [`priority`] |
 
@@ -20,7 +23,13 @@ pub mod still;
 
 pub mod moving;
 
+pub mod given;
+
 pub mod duplicates;
+
+pub mod confidence;
+
+pub mod suggest;
 
 pub mod write;
 
@@ -30,18 +39,19 @@ mod placed;
 
 use std::sync::Arc;
 
-use boxwright_model::{Box3, ClipId, Finding, LabelSource, PointCloud, Pose, Taxonomy, Track, TrackId};
+use boxwright_model::{Box3, ClassId, ClipId, Finding, LabelSource, PointCloud, Pose, Taxonomy, Track, TrackId};
 use nalgebra::Vector3;
 use serde::Deserialize;
 
 use crate::carry::carry;
 use crate::classify::Kind;
 use crate::clean::{CleanCounts, clean};
-use crate::cluster::cluster;
 use crate::config::LabelConfig;
-use crate::detect::detect;
+use crate::detector::{BuiltIn, Detector, Scene};
 use crate::findings;
 use crate::ground::segment;
+use crate::look::{Look, WORTH_A_LOOK, look};
+use crate::models::{ModelError, ModelSpec};
 use crate::moments::Moments;
 use crate::track::{TrackHistory, Tracker};
 pub use placed::{How, Placed, Placement};
@@ -52,8 +62,10 @@ pub use placed::{How, Placed, Placement};
 pub struct ClipConfig {
     /// Vehicles less likely than this are dropped.
     pub min_score: f64,
-    /// People and riders less likely than this are dropped.
+    /// People and riders less likely than this are dropped: most narrow upright things are posts.
     pub min_person_score: f64,
+    /// What is less likely than a label must be, but no less than this, is suggested to people.
+    pub min_suggested_score: f64,
     /// Tracks with fewer hits are dropped.
     pub min_hits: u32,
     /// A vehicle that moves less than this through the clip is parked (metres).
@@ -66,19 +78,23 @@ pub struct ClipConfig {
     pub smoothing_s: f64,
     /// Move the boxes of moving objects from when their points were measured to the stamp of the sample.
     pub to_sample_time: bool,
+    /// How scores become probabilities.
+    pub confidence: confidence::ConfidenceConfig,
 }
 
 impl Default for ClipConfig {
     fn default() -> Self {
         Self {
             min_score: 0.25,
-            min_person_score: 0.4,
+            min_person_score: 0.5,
+            min_suggested_score: 0.05,
             min_hits: 4,
             min_shift_m: 1.0,
             min_speed_mps: 0.6,
             max_smoothing_m: 0.3,
             smoothing_s: 0.45,
             to_sample_time: true,
+            confidence: confidence::ConfidenceConfig::default(),
         }
     }
 }
@@ -141,6 +157,7 @@ pub struct ClipLabeler {
     clip: ClipId,
     tracker: Tracker,
     sweeps: Vec<SweepInfo>,
+    camera: Option<ModelSpec>,
 }
 
 impl ClipLabeler {
@@ -148,11 +165,37 @@ impl ClipLabeler {
     #[must_use]
     pub fn new(config: &LabelConfig, taxonomy: Arc<Taxonomy>, clip: ClipId) -> Self {
         let tracker = Tracker::new(config.track.clone(), taxonomy.clone());
-        Self { config: config.clone(), taxonomy, clip, tracker, sweeps: Vec::new() }
+        Self { config: config.clone(), taxonomy, clip, tracker, sweeps: Vec::new(), camera: None }
     }
 
-    /// Takes the next sweep: clean, ground, carry, cluster, detect, track.
+    /// The model whose boxes [`Self::sweep_with_looks`] is given: the evidence names it.
+    #[must_use]
+    pub fn with_camera_model(mut self, spec: Option<ModelSpec>) -> Self {
+        self.camera = spec;
+        self
+    }
+
+    /// Takes the next sweep, without images.
     pub fn sweep(&mut self, input: &SweepInput<'_>) -> SweepLabels {
+        self.sweep_with_looks(input, &[])
+    }
+
+    /// Takes the next sweep with what cameras see of it; the detector is the one that is built in.
+    pub fn sweep_with_looks(&mut self, input: &SweepInput<'_>, looks: &[Look<'_>]) -> SweepLabels {
+        // What is built in has no reason to refuse a sweep.
+        self.sweep_by(input, &BuiltIn, looks).unwrap_or_else(|_| self.labels_now(0, 0, CleanCounts::default()))
+    }
+
+    /// Takes the next sweep: clean, ground, carry, detect, look, track.
+    ///
+    /// # Errors
+    /// When the detector cannot take the sweep. Nothing of it is kept then: another detector may be asked.
+    pub fn sweep_by(
+        &mut self,
+        input: &SweepInput<'_>,
+        detector: &dyn Detector,
+        looks: &[Look<'_>],
+    ) -> Result<SweepLabels, ModelError> {
         let origin = input.lidar_origin_ego_m.map(|v| if v.is_finite() { v.clamp(-1e4, 1e4) } else { 0.0 });
         let mut cleaned = clean(input.points, origin, &self.config.clean);
         let ground = segment(&cleaned.xyz, origin, &self.config.ground);
@@ -161,15 +204,31 @@ impl ClipLabeler {
         let after_ns = |point: u32| offset_ns?.get(*cleaned.source.get(point as usize)? as usize).copied();
         let (band_m, movers) = (self.config.ground.band_m, self.tracker.movers(input.stamp_ns, &world_from_ego));
         let carried = carry(&mut cleaned.xyz, &ground.height_above_m, band_m, after_ns, &movers);
-        let clusters = cluster(&cleaned.xyz, &ground.height_above_m, band_m, origin, &self.config.cluster);
-        let moments = Moments { stamp_ns: input.stamp_ns, offset_ns, source: &cleaned.source, carried: &carried };
-        let lidar_xy = [origin[0], origin[1]];
-        let found =
-            detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, &moments, &self.taxonomy, &self.config.detect);
+        let expected = self.tracker.expected(input.stamp_ns, &world_from_ego);
+        let least = self.config.detect.min_score;
+        let scene = Scene {
+            points: &cleaned.xyz,
+            height_above_m: &ground.height_above_m,
+            sweep: input.points,
+            origin_m: origin,
+            expected: &expected,
+            moments: Moments { stamp_ns: input.stamp_ns, offset_ns, source: &cleaned.source, carried: &carried },
+            taxonomy: &self.taxonomy,
+            config: &self.config,
+            // A camera may be sure of what its shape leaves unlikely.
+            min_score: if looks.is_empty() { least } else { least.min(WORTH_A_LOOK) },
+        };
+        let mut found = detector.detect(&scene)?;
+        look(&mut found, looks, &self.taxonomy, &self.config.look);
+        found.retain(|candidate| candidate.score >= least);
         let detections = found.len();
         self.tracker.step(self.sweeps.len(), input.stamp_ns, &world_from_ego, found);
         self.sweeps.push(SweepInfo { sample_id: input.sample_id.clone(), stamp_ns: input.stamp_ns, world_from_ego });
-        SweepLabels { boxes: self.live_boxes(), detections, ground_points: ground.ground_points, cleaned: cleaned.counts }
+        Ok(self.labels_now(detections, ground.ground_points, cleaned.counts))
+    }
+
+    fn labels_now(&self, detections: usize, ground_points: usize, cleaned: CleanCounts) -> SweepLabels {
+        SweepLabels { boxes: self.live_boxes(), detections, ground_points, cleaned }
     }
 
     fn live_boxes(&self) -> Vec<Box3> {
@@ -213,13 +272,27 @@ impl ClipLabeler {
     /// Ends the clip.
     #[must_use]
     pub fn finish(self) -> ClipLabels {
-        let Self { config, taxonomy, clip, tracker, sweeps } = self;
-        let mut placed: Vec<Placed> =
-            tracker.finish().into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip)).collect();
+        let Self { config, taxonomy, clip, tracker, sweeps, camera } = self;
+        let all = tracker.finish().into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip));
+        let is_label = |one: &Placed| one.score >= config.clip.min_score_of(one.class, &taxonomy);
+        let (mut placed, unsure): (Vec<Placed>, Vec<Placed>) = all.partition(is_label);
         duplicates::drop_weaker(&mut placed);
-        let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip);
-        let findings = findings::inspect(&boxes, &tracks, &taxonomy, &config.findings);
+        config.clip.confidence.apply(&mut placed, &taxonomy);
+        let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip, camera.as_ref());
+        let mut findings = findings::inspect(&boxes, &tracks, &taxonomy, &config.findings);
+        let mut suggestions = suggest::choose(unsure, &placed);
+        config.clip.confidence.apply(&mut suggestions, &taxonomy);
+        findings.extend(suggest::findings(&suggestions, &sweeps, clip, &taxonomy, &config.clip));
+        findings.sort_by_key(|one| (one.stamp_ns, one.rule, one.track_id));
         ClipLabels { boxes, tracks, findings }
+    }
+}
+
+impl ClipConfig {
+    /// Score from which something of a class is a label.
+    fn min_score_of(&self, class: ClassId, taxonomy: &Taxonomy) -> f64 {
+        let is_person = class != taxonomy.unknown() && Kind::of(taxonomy.get(class)) != Kind::Vehicle;
+        if is_person { self.min_person_score } else { self.min_score }
     }
 }
 
@@ -231,12 +304,15 @@ fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config
     let path = placed::Path::of(track, sweeps)?;
     let motion = motion::judge(&path, taxonomy, config);
     let verdict = evidence::judge(&path, &motion, taxonomy);
-    let min_score = if Kind::of(taxonomy.get(verdict.class)) == Kind::Vehicle { config.min_score } else { config.min_person_score };
+    let min_score = config.min_suggested_score.min(config.min_score_of(verdict.class, taxonomy));
     if verdict.score < min_score {
         return None;
     }
-    let placements =
-        if motion.is_static { still::place(&path, &verdict, taxonomy)? } else { moving::place(&path, &verdict, taxonomy, config)? };
+    let placements = match (&path.given_by, motion.is_static) {
+        (Some(_), _) => given::place(&path, &motion, &verdict, taxonomy, config)?,
+        (None, true) => still::place(&path, &verdict, taxonomy)?,
+        (None, false) => moving::place(&path, &verdict, taxonomy, config)?,
+    };
     evidence::accept(path, motion, verdict, placements, taxonomy, min_score)
 }
 

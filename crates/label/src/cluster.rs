@@ -3,14 +3,19 @@
 //! Two columns are joined when they are near each other *and* of the same kind: a column that is filled from low down to well above a car's
 //! roof is tall (walls, trunks, poles, trucks), others are low. So a car at a hedge or a person at a lamp post stands alone. What
 //! hangs above a gap (tree crowns, signs, bridges) belongs to no column. Small groups near the lidar get a finer pass
-//! ([`people`]) that parts persons who walk side by side.
+//! ([`people`]) that parts persons who walk side by side, and persons from what they stand at ([`foreground`]).
 
 mod grid;
 
+mod expected;
+
 mod people;
+
+mod foreground;
 
 use serde::Deserialize;
 
+pub use expected::Expected;
 pub use grid::{ColumnGrid, NO_GROUP};
 
 /// Options of [`cluster`].
@@ -48,6 +53,8 @@ pub struct Group {
     pub tall: bool,
     /// Share of its columns that touch a column of another, tall group.
     pub beside_tall: f64,
+    /// It was cut out of something larger because a track expected it.
+    pub cut_out: bool,
 }
 
 /// The groups of one sweep, and the columns they were made of.
@@ -59,19 +66,22 @@ pub struct Clusters {
     pub columns: ColumnGrid,
 }
 
-/// Groups the points that are above the ground. `height_above_m` has one height a point; `lidar_origin_ego_m` is where ranges start.
+/// Groups the points that are above the ground. `height_above_m` has one height a point; `lidar_origin_ego_m` is where ranges start;
+/// `expected` are the vehicles that tracks expect.
 #[must_use]
 pub fn cluster(
     points: &[[f32; 3]],
     height_above_m: &[f32],
     band_m: f64,
     lidar_origin_ego_m: [f64; 3],
+    expected: &[Expected],
     config: &ClusterConfig,
 ) -> Clusters {
     let origin = [lidar_origin_ego_m[0] as f32, lidar_origin_ego_m[1] as f32];
     let mut columns = ColumnGrid::fill(points, height_above_m, band_m as f32, origin, config);
     columns.join(origin, config);
     let mut groups = columns.collect(points, height_above_m, config.min_points as usize);
+    expected::cut_out(&mut groups, points, expected, config.min_points as usize);
     people::part(&mut groups, points, height_above_m, origin, config);
     Clusters { groups, columns }
 }

@@ -8,6 +8,7 @@ use crate::cluster::ClusterConfig;
 use crate::detect::DetectConfig;
 use crate::findings::FindingsConfig;
 use crate::ground::GroundConfig;
+use crate::look::LookConfig;
 use crate::track::TrackConfig;
 
 /// Options of the labeller; every field has a default that works without tuning.
@@ -22,6 +23,8 @@ pub struct LabelConfig {
     pub cluster: ClusterConfig,
     /// Which groups of points are objects.
     pub detect: DetectConfig,
+    /// What cameras say of them.
+    pub look: LookConfig,
     /// Which objects are the same from sweep to sweep.
     pub track: TrackConfig,
     /// What is decided when the clip has ended.
@@ -57,12 +60,22 @@ impl LabelConfig {
         within("cluster.min_points", f64::from(self.cluster.min_points), 3.0, 1e6, "3 to 1000000")?;
         within("detect.max_detections", f64::from(self.detect.max_detections), 1.0, 10_000.0, "1 to 10000")?;
         within("detect.min_score", self.detect.min_score, 0.0, 1.0, "0 to 1")?;
+        within("look.min_iou", self.look.min_iou, 0.05, 0.95, "0.05 to 0.95")?;
+        within("look.found_logit", self.look.found_logit, 0.0, 20.0, "0 to 20")?;
+        within("look.missed_logit", self.look.missed_logit, 0.0, 20.0, "0 to 20")?;
+        within("look.min_height_px", self.look.min_height_px, 0.0, 1e4, "0 to 10000")?;
         within("track.birth_score", self.track.birth_score, 0.0, 1.0, "0 to 1")?;
         within("track.high_score", self.track.high_score, 0.0, 1.0, "0 to 1")?;
         within("track.max_coast_s", self.track.max_coast_s, 0.0, 60.0, "0 to 60")?;
         within("track.confirm_hits", f64::from(self.track.confirm_hits), 1.0, 100.0, "1 to 100")?;
         within("clip.min_score", self.clip.min_score, 0.0, 1.0, "0 to 1")?;
-        within("clip.min_person_score", self.clip.min_person_score, 0.0, 1.0, "0 to 1")
+        within("clip.min_suggested_score", self.clip.min_suggested_score, 0.0, 1.0, "0 to 1")?;
+        within("clip.min_person_score", self.clip.min_person_score, 0.0, 1.0, "0 to 1")?;
+        let confidence = &self.clip.confidence;
+        within("clip.confidence.vehicle.slope", confidence.vehicle.slope, 0.01, 100.0, "0.01 to 100")?;
+        within("clip.confidence.vehicle.shift", confidence.vehicle.shift, -20.0, 20.0, "-20 to 20")?;
+        within("clip.confidence.people.slope", confidence.people.slope, 0.01, 100.0, "0.01 to 100")?;
+        within("clip.confidence.people.shift", confidence.people.shift, -20.0, 20.0, "-20 to 20")
     }
 }
 

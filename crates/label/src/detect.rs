@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::classify::{Kind, View, Vote, anchor, probability, votes, whole_size};
 use crate::cluster::Clusters;
 use crate::fit::{FitConfig, Shape, fit_box};
+use crate::models::ModelSpec;
 use crate::moments::{Moments, PointMoment};
 
 /// Options of [`detect`].
@@ -43,6 +44,8 @@ pub struct Candidate {
     pub ego_from_box: Cuboid,
     /// Where the lidar stood, ego frame.
     pub lidar_xy: [f64; 2],
+    /// It was cut out of something larger because a track expected it.
+    pub cut_out: bool,
     /// Mean time of the points.
     pub stamp_ns: i64,
     /// Times of the first and the last of them.
@@ -51,6 +54,8 @@ pub struct Candidate {
     pub holds_after_ns: i64,
     /// The moment of each point of the shape's outline.
     pub outline_moments: Vec<PointMoment>,
+    /// The model that gave the box whole; `None` where the shape was fitted to points and is to be completed.
+    pub given_by: Option<Arc<ModelSpec>>,
 }
 
 impl Candidate {
@@ -108,10 +113,12 @@ pub fn detect(
                 score,
                 ego_from_box,
                 lidar_xy,
+                cut_out: group.cut_out,
                 stamp_ns: times.mean_ns,
                 points_ns: times.range_ns,
                 holds_after_ns: times.holds_after_ns,
                 outline_moments,
+                given_by: None,
                 shape,
             });
         }

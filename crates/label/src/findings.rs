@@ -8,6 +8,7 @@
 //! | `BW-L004` | stands in another box |
 //! | `BW-L005` | rests on few points |
 //! | `BW-L006` | was not measured for long |
+//! | `BW-L007` | may be an object without a label ([`crate::clip::suggest`]) |
 
 mod l001_speed;
 mod l002_size;

@@ -1,7 +1,7 @@
 //! From points to boxes, tracks and findings: the geometric auto-labeller.
 //!
 //! ```text
-//! per sweep, causal:   clean → ground → carry → cluster → fit → classify → track
+//! per sweep, causal:   clean → ground → carry → detector (cluster → fit → classify, or whole boxes of others) → look → track
 //! when the clip ends:  clip::finish → findings
 //! ```
 //!
@@ -25,7 +25,13 @@ pub mod classify;
 
 pub mod moments;
 
+pub mod models;
+
 pub mod detect;
+
+pub mod detector;
+
+pub mod look;
 
 pub mod track;
 

@@ -24,6 +24,7 @@ use serde::Deserialize;
 
 use crate::carry::Mover;
 use crate::classify::Kind;
+use crate::cluster::Expected;
 use crate::detect::Candidate;
 pub use kalman::Kalman;
 pub use seen::{Seen, SeenBox};
@@ -66,6 +67,12 @@ impl Default for TrackConfig {
 /// Vehicles slower than this are no movers: within a sweep of 100 ms they move by less than their sides are known (m/s).
 const MOVER_MPS: f64 = 3.0;
 
+/// A vehicle that was not seen by itself for longer is not cut out any more (nanoseconds): a track must not feed on its own expectation.
+const EXPECTED_NS: i64 = 300_000_000;
+
+/// Least score of a hit after which a vehicle is expected again.
+const SURE_SCORE: f64 = 0.6;
+
 /// No completed centre of a part lies farther from another, plus the gate (metres).
 const HALF_A_LORRY_M: f64 = 12.0;
 
@@ -101,6 +108,8 @@ pub struct TrackHistory<S = Candidate> {
     votes: Vec<f64>,
     /// Stamp of the sweep of the last hit.
     seen_ns: i64,
+    /// Stamp of the last hit that was sure of itself and found without the help of this track.
+    alone_ns: i64,
     /// When that hit was measured.
     measured_ns: i64,
 }
@@ -222,6 +231,22 @@ impl<S: Seen> Tracker<S> {
             .collect()
     }
 
+    /// The confirmed vehicles that were seen a moment ago, as they are expected at a time: what hangs together with them may be cut off.
+    #[must_use]
+    pub fn expected(&self, stamp_ns: i64, world_from_ego: &Pose) -> Vec<Expected> {
+        let ego_from_world = world_from_ego.inverse();
+        let lately = |track: &&TrackHistory<S>| stamp_ns.saturating_sub(track.alone_ns) <= EXPECTED_NS;
+        let vehicles = self.confirmed().filter(|track| track.kind == Kind::Vehicle).filter(lately);
+        let expect = |track: &TrackHistory<S>| {
+            let last_points = track.observations.last()?.candidate.num_points();
+            let mut world_from_box = track.world_from_box(stamp_ns);
+            // Flat about the vehicle: a track knows no height.
+            world_from_box.center_m.z = world_from_ego.translation.z;
+            Some(Expected { ego_from_box: world_from_box.transformed(&ego_from_world), last_points })
+        };
+        vehicles.filter_map(expect).collect()
+    }
+
     /// The confirmed tracks that are alive.
     pub fn confirmed(&self) -> impl Iterator<Item = &TrackHistory<S>> {
         self.live.iter().filter(|track| track.confirmed(self.config.confirm_hits))
@@ -252,6 +277,7 @@ impl<S: Seen> TrackHistory<S> {
             size_lwh_m: taxonomy.get(candidate.class()).prior_lwh_m,
             votes: Vec::new(),
             seen_ns: stamp_ns,
+            alone_ns: i64::MIN,
             measured_ns: stamp_ns.saturating_add(candidate.after_ns()),
         };
         track.keep(sweep, candidate, taxonomy);
@@ -295,6 +321,9 @@ impl<S: Seen> TrackHistory<S> {
         self.kalman.update([world.center_m.x, world.center_m.y], candidate.sigma_m());
         self.yaw_world_rad = world.yaw_rad();
         (self.seen_ns, self.measured_ns) = (stamp_ns, measured_ns);
+        if candidate.stands_alone() && candidate.score() >= SURE_SCORE {
+            self.alone_ns = stamp_ns;
+        }
         self.keep(sweep, candidate, taxonomy);
     }
 

@@ -22,6 +22,8 @@ pub enum SensorKind {
     Lidar,
     /// Camera image.
     Camera,
+    /// Boxes that a detector outside found in a sweep. Last in order: a sweep is there before what was found in it.
+    Detections,
 }
 
 impl SensorKind {
@@ -33,6 +35,7 @@ impl SensorKind {
             Self::Calibration => "calibration",
             Self::Lidar => "lidar",
             Self::Camera => "camera",
+            Self::Detections => "detections",
         }
     }
 }
@@ -203,6 +206,47 @@ pub struct FrameTransform {
     pub parent_from_child: Pose,
 }
 
+/// In which frame a detector gives its boxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoxFrame {
+    /// That of the sweep's points.
+    Lidar,
+    /// The vehicle's, at the sweep's stamp.
+    Ego,
+}
+
+/// A box that a detector outside found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectedBox {
+    /// The detector's own name of its class.
+    pub class: Arc<str>,
+    /// Confidence in `[0, 1]`.
+    pub score: f64,
+    /// Its middle (metres).
+    pub center_m: [f64; 3],
+    /// Length, width, height (metres).
+    pub size_lwh_m: [f64; 3],
+    /// Heading of its length about +z (radians).
+    pub yaw_rad: f64,
+}
+
+/// What a detector outside found in one sweep: that of the lidar and the stamp in the message's header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectedBoxes {
+    /// Name of the model.
+    pub model_name: Arc<str>,
+    /// Its version; may be empty.
+    pub model_version: Arc<str>,
+    /// SHA-256 of its weights in hex; may be empty.
+    pub model_sha256: Arc<str>,
+    /// Hash of the lidar's place on the vehicle as the detector knew it, in hex; empty where none went into the boxes.
+    pub calibration_sha256: Arc<str>,
+    /// Frame of the boxes.
+    pub frame: BoxFrame,
+    /// The boxes.
+    pub boxes: Vec<DetectedBox>,
+}
+
 /// A decoded message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SensorFrame {
@@ -219,6 +263,8 @@ pub enum SensorFrame {
     },
     /// Edges of the transform tree.
     Transforms(Vec<FrameTransform>),
+    /// Boxes that a detector outside found.
+    Detections(DetectedBoxes),
 }
 
 impl SensorFrame {
@@ -230,6 +276,7 @@ impl SensorFrame {
             Self::Camera(_) => SensorKind::Camera,
             Self::Calibration { .. } => SensorKind::Calibration,
             Self::Transforms(_) => SensorKind::Transform,
+            Self::Detections(_) => SensorKind::Detections,
         }
     }
 }

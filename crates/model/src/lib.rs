@@ -22,7 +22,8 @@ pub mod reason;
 pub mod scene;
 
 pub use frame::{
-    CameraImage, CameraModel, FrameHeader, FrameTransform, LidarSweep, PointCloud, SensorFrame, SensorKind, SourcePosition,
+    BoxFrame, CameraImage, CameraModel, DetectedBox, DetectedBoxes, FrameHeader, FrameTransform, LidarSweep, PointCloud,
+    SensorFrame, SensorKind, SourcePosition,
 };
 pub use label::{Box3, Detection, Finding, LabelSource, Severity, Track, TrackId};
 pub use reason::{DropReason, LateReason};

@@ -13,6 +13,10 @@ pub enum DropReason {
     EmptySweep,
     /// Its clip is in the manifest already (a restart reads some frames twice).
     AlreadySealed,
+    /// Boxes of a detector that knew another calibration than we do.
+    OtherCalibration,
+    /// Boxes of a detector that the configuration does not ask.
+    NotAsked,
     /// A message that could not be decoded; it is in the dead-letter topic or table.
     DeadLettered,
 }
@@ -26,6 +30,8 @@ impl DropReason {
             Self::Duplicate => "duplicate",
             Self::EmptySweep => "empty_sweep",
             Self::AlreadySealed => "already_sealed",
+            Self::OtherCalibration => "other_calibration",
+            Self::NotAsked => "not_asked",
             Self::DeadLettered => "dead_lettered",
         }
     }

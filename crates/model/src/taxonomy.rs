@@ -1,6 +1,6 @@
 //! Classes of objects: names, colours, size priors and gates, edited in `configs/taxonomy.toml` without code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -25,6 +25,9 @@ pub struct ClassSpec {
     pub max_lwh_m: [f64; 3],
     /// Fastest plausible speed.
     pub max_speed_mps: f64,
+    /// What other data sets call it, by data set: with these names its labels are held against their truth.
+    #[serde(default)]
+    pub names: BTreeMap<String, Vec<String>>,
 }
 
 /// The classes of a dataset. The last one is what a thing is called when nothing else fits.
@@ -72,6 +75,12 @@ impl Taxonomy {
                 return Err(TaxonomyError::Invalid(format!(
                     "class {:?}: expected a finite max_speed_mps above 0, got {}",
                     class.name, class.max_speed_mps
+                )));
+            }
+            if let Some((data_set, _)) = class.names.iter().find(|(_, names)| names.iter().any(|name| name.trim().is_empty())) {
+                return Err(TaxonomyError::Invalid(format!(
+                    "class {:?}: expected the names of {data_set} to have letters, got an empty one",
+                    class.name
                 )));
             }
             for axis in 0..3 {
@@ -127,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_prior_outside_its_gate_is_refused_with_both_numbers() {
-        let wrong = SHIPPED.replacen("prior_lwh_m = [4.5", "prior_lwh_m = [40.5", 1);
+        let wrong = SHIPPED.replacen("prior_lwh_m = [4.25", "prior_lwh_m = [40.5", 1);
         let message = Taxonomy::from_toml(&wrong).unwrap_err().to_string();
         assert!(message.contains("40.5"), "{message}");
     }

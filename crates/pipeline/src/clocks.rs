@@ -36,7 +36,7 @@ impl VehicleClocks {
 
     fn alarms(&mut self, header: &FrameHeader) -> Vec<ClockAlarm> {
         let mut alarms = Vec::new();
-        let Some(arrival_ns) = header.arrival_ns.filter(|_| header.kind != SensorKind::Calibration) else { return alarms };
+        let Some(arrival_ns) = header.arrival_ns.filter(|_| has_clock(header.kind)) else { return alarms };
         let name = (header.sensor.clone(), header.kind);
         if !self.monitors.contains_key(&name) {
             // The configuration was checked when it was read.
@@ -49,4 +49,9 @@ impl VehicleClocks {
         }
         alarms
     }
+}
+
+/// Calibrations are sent whenever somebody likes, and boxes of a detector when it is done with their sweep: neither tells of a clock.
+pub(crate) fn has_clock(kind: SensorKind) -> bool {
+    !matches!(kind, SensorKind::Calibration | SensorKind::Detections)
 }

@@ -2,11 +2,14 @@
 //!
 //! Parsed once, resolved once, passed in. There are no globals and no environment variables.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use boxwright_label::LabelConfig;
 use boxwright_model::{ClipGrid, Taxonomy};
+use boxwright_odometry::OdometryConfig;
 use boxwright_review::ViewConfig;
 use boxwright_shard::{StoreConfig, WriterConfig};
 use boxwright_source::broker_config::BrokerConfig;
@@ -19,6 +22,9 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
+use crate::detector::{DetectorConfig, Provider};
+use crate::networks::NetworksConfig;
+
 /// The documented defaults, as `boxwright config default` prints them.
 pub const DEFAULT_TOML: &str = include_str!("../../../configs/default.toml");
 /// The classes that are used where no taxonomy file is named.
@@ -26,7 +32,7 @@ pub const DEFAULT_TAXONOMY_TOML: &str = include_str!("../../../configs/taxonomy.
 
 /// Tables whose keys are not known beforehand: names of somebody else's options, of sensors, or options that depend on another one. What
 /// they hold is looked at when it is used.
-const FREE_TABLES: [&str; 4] = ["kafka.client", "store.options", SYNC_POLICY, "sync.timing"];
+const FREE_TABLES: [&str; 5] = ["kafka.client", "store.options", SYNC_POLICY, "sync.timing", "detector.classes"];
 /// Table that is empty where the policy is the usual one.
 const SYNC_POLICY: &str = "sync.policy";
 
@@ -48,8 +54,14 @@ pub struct Config {
     pub clock: ClockConfig,
     /// Poses and deskew.
     pub motion: MotionConfig,
+    /// Poses from the sweeps themselves.
+    pub odometry: OwnMotionConfig,
     /// Boxes and tracks.
     pub label: LabelConfig,
+    /// Who finds the objects of sweeps.
+    pub detector: DetectorConfig,
+    /// Networks that take part in labelling.
+    pub networks: NetworksConfig,
     /// Parquet shards.
     pub shard: WriterConfig,
     /// Object stores that datasets may live in.
@@ -107,6 +119,45 @@ pub struct FramesConfig {
     pub world: Vec<String>,
     /// Names the ego frame may have; the first that appears in the transform tree is used.
     pub ego: Vec<String>,
+}
+
+/// When a clip's poses are the vehicle's own odometry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OdometryMode {
+    /// In clips that get no pose by a message.
+    #[default]
+    Auto,
+    /// In every clip, whatever messages say.
+    Always,
+    /// Never.
+    Off,
+}
+
+impl OdometryMode {
+    /// The spelling in configurations and findings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// Options of the vehicle's own odometry.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnMotionConfig {
+    /// When it is used.
+    pub mode: OdometryMode,
+    /// Milliseconds of event time after a clip's first sweep within which a pose must have come.
+    pub wait_for_pose_ms: u64,
+    /// The lidar that is followed; empty takes the one with most points.
+    pub lidar: String,
+    /// The registration.
+    pub icp: OdometryConfig,
 }
 
 /// Options of the Prometheus endpoint.
@@ -178,7 +229,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Not TOML.
-    #[error("{path} is not TOML: {message}")]
+    #[error("{path} is not TOML: {message}\nhint: `boxwright config default` prints a file that is")]
     Syntax {
         /// The file.
         path: String,
@@ -240,6 +291,7 @@ impl Config {
         if config.taxonomy.file.is_relative() && !config.taxonomy.file.as_os_str().is_empty() {
             config.taxonomy.file = path.parent().unwrap_or(Path::new(".")).join(&config.taxonomy.file);
         }
+        config.networks.relative_to(path.parent().unwrap_or(Path::new(".")));
         Ok(config)
     }
 
@@ -254,6 +306,7 @@ impl Config {
             .map_err(|source: toml::de::Error| ConfigError::Value { path: name.to_owned(), message: source.to_string() })?;
         // TOML has no null: an empty name stands for none.
         config.sync.reference = config.sync.reference.take().filter(|name| !name.is_empty());
+        config.kafka.detections = config.detector.provider == Provider::Topic;
         config.check(name)?;
         Ok(config)
     }
@@ -273,8 +326,11 @@ impl Config {
             return wrong("run.max_vehicles: expected at least 1, got 0".to_owned());
         }
         self.label.validate().or_else(|error| wrong(error.to_string()))?;
+        self.detector.check().or_else(wrong)?;
+        self.networks.check(self.detector.provider).or_else(wrong)?;
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
         self.clock.validate().or_else(|error| wrong(format!("clock: {error}")))?;
+        self.odometry.icp.validate().or_else(|error| wrong(format!("odometry.icp: {error}")))?;
         self.traces.check().or_else(wrong)?;
         self.view.check().or_else(|error| wrong(error.to_string()))?;
         self.store.check().or_else(|error| wrong(error.to_string()))?;
@@ -311,11 +367,24 @@ impl Config {
     #[must_use]
     pub fn labels_sha256(&self, taxonomy: &Taxonomy) -> String {
         let deciding = format!(
-            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{taxonomy:?}",
-            self.clip, self.frames, self.order, self.sync, self.clock, self.motion, self.label
+            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{taxonomy:?}",
+            self.clip,
+            self.frames,
+            self.order,
+            self.sync,
+            self.clock,
+            self.motion,
+            self.odometry,
+            self.label,
+            self.detector,
+            self.networks.deciding()
         );
-        Sha256::digest(deciding.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(deciding.as_bytes())
     }
+}
+
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// TOML has no null: an empty table stands for no policy of its own.
@@ -355,6 +424,20 @@ fn overlay(base: &mut Table, user: Table, prefix: &str, name: &str) -> Result<()
         }
     }
     Ok(())
+}
+
+impl Config {
+    /// A warning for every sensor whose timing is told and that is none of those that came: most likely its name is misspelt, and the
+    /// timing does nothing. None where nothing came.
+    pub(crate) fn strangers(&self, sensors: &BTreeSet<Arc<str>>) -> Vec<String> {
+        let unknown = self.sync.timing.keys().filter(|name| !sensors.is_empty() && !sensors.contains(name.as_str()));
+        let warning = |name: &String| {
+            let nearest = sensors.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+            let came = nearest.map(|nearest| format!(" (the nearest name that came: {nearest})")).unwrap_or_default();
+            format!("[sync.timing.{name}] is told, and no message came from a sensor of that name{came}")
+        };
+        unknown.map(warning).collect()
+    }
 }
 
 /// The most similar known key of the same table, or of the whole file where the table has none.

@@ -16,7 +16,7 @@
 //! of its own frames, in canonical order, and of the calibration known before it: see [`clip`]. That is why a worker that dies may
 //! simply start again from its committed offsets.
 //!
-//! Read in this order: [`config`] → [`run`] → `lane` → [`clip`] → `rig` → `writer` → [`report`] → [`metrics`] → [`scenes`].
+//! Read in this order: [`config`] → [`run`] → `lane` → [`clip`] → `rig` → [`networks`] → [`detector`] → `writer` → [`report`] → [`metrics`] → [`scenes`].
 
 pub mod config;
 
@@ -32,6 +32,10 @@ mod rig;
 
 mod writer;
 
+pub mod networks;
+
+pub mod detector;
+
 pub mod report;
 
 pub mod metrics;
@@ -40,5 +44,6 @@ pub mod scenes;
 
 pub use config::{Config, ConfigError};
 pub use metrics::{Metrics, MetricsError, MetricsServer};
+pub use networks::Networks;
 pub use report::{Progress, Report};
 pub use run::{PipelineError, RunJob, StopSignal, run};

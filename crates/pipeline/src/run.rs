@@ -28,6 +28,7 @@ use crate::clip::ClipSettings;
 use crate::config::{Config, ConfigError};
 use crate::lane::{self, Lane, LaneCommand, LaneContext, LaneReport, LiveLane};
 use crate::metrics::{Metrics, Stage, Started};
+use crate::networks::Networks;
 use crate::report::{Progress, Report, ViewReport};
 use crate::writer::entry_of;
 use ledger::Ledger;
@@ -45,6 +46,8 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// Reports that may wait for the run thread. They are small; the bound only has to cover what lanes produce while the run thread is
 /// handing over one command, and a full queue makes a lane wait, which is safe because the run thread always drains before it sends.
 const REPORT_QUEUE: usize = 1024;
+/// Names of sensors that are remembered: those of ten vehicles with a hundred different ones. Beyond, a warning about a misspelt name may be wrong.
+const KNOWN_SENSORS: usize = 1_000;
 /// How long the live viewer may take to show what it has when the run is over.
 const VIEW_FINISH: Duration = Duration::from_secs(5);
 
@@ -73,6 +76,8 @@ pub struct RunJob {
     pub config: Arc<Config>,
     /// Classes.
     pub taxonomy: Arc<Taxonomy>,
+    /// Networks that take part in labelling.
+    pub networks: Networks,
     /// Where clips are written. Without one the run only reads, orders and accounts: nothing is labelled, written, set aside or
     /// committed.
     pub dataset: Option<Dataset>,
@@ -98,6 +103,7 @@ impl RunJob {
         Self {
             config,
             taxonomy,
+            networks: Networks::default(),
             dataset,
             view: None,
             progress: Arc::default(),
@@ -105,6 +111,17 @@ impl RunJob {
             stop: Arc::default(),
             stop_when_idle: None,
             more_to_come: Arc::default(),
+        }
+    }
+}
+
+impl RunJob {
+    /// A hash of everything that decides what the labels are: of the configuration, and of the networks where there are some.
+    pub(crate) fn labels_sha256(&self) -> String {
+        let config = self.config.labels_sha256(&self.taxonomy);
+        match self.networks.deciding() {
+            none if none.is_empty() => config,
+            networks => crate::config::sha256_hex(format!("{config}|{networks}").as_bytes()),
         }
     }
 }
@@ -195,6 +212,8 @@ struct Run<'a> {
     /// Vehicles that were first heard of when some of their partitions had fallen silent already, and when that was.
     newcomers: VecDeque<(Arc<str>, Instant)>,
     ledger: Ledger,
+    /// Sensors that have spoken, at most [`KNOWN_SENSORS`].
+    sensors: BTreeSet<Arc<str>>,
     report: Report,
     started: Instant,
     last_event: Instant,
@@ -209,8 +228,10 @@ impl<'a> Run<'a> {
             sync: job.config.sync.clone(),
             clock: job.config.clock.clone(),
             motion: job.config.motion.clone(),
+            odometry: job.config.odometry.clone(),
             label: job.config.label.clone(),
             taxonomy: job.taxonomy.clone(),
+            networks: job.networks.clone(),
             scenes: job.view.is_some(),
         });
         let context = job.dataset.clone().map(|dataset| LaneContext {
@@ -242,6 +263,7 @@ impl<'a> Run<'a> {
             quiet: BTreeSet::new(),
             newcomers: VecDeque::new(),
             ledger: Ledger::default(),
+            sensors: BTreeSet::new(),
             report: Report::default(),
             started: now,
             last_event: now,
@@ -288,6 +310,9 @@ impl<'a> Run<'a> {
         Progress::add(&self.job.progress.frames, 1);
         Progress::add(&self.job.progress.bytes, record.payload.len() as u64);
         self.job.metrics.frame_read(&record.header, record.payload.len());
+        if self.sensors.len() < KNOWN_SENSORS && !self.sensors.contains(&record.header.sensor) {
+            self.sensors.insert(record.header.sensor.clone());
+        }
         let name = record.header.vehicle.clone();
         self.ensure_vehicle(&name, &record)?;
         let partition = self.partition_of(&record);
@@ -746,6 +771,7 @@ impl<'a> Run<'a> {
             let stats = view.finish(VIEW_FINISH).stats;
             self.report.view = Some(ViewReport { shown: stats.shown, dropped: stats.dropped });
         }
+        self.report.warnings.extend(self.job.config.strangers(&self.sensors));
         self.report.seconds = self.started.elapsed().as_secs_f64();
         if self.report.seconds > 0.0 {
             self.report.sweeps_per_s = self.report.sweeps as f64 / self.report.seconds;

@@ -113,7 +113,7 @@ impl Painter {
         chunks.push(chunk(ego(), &now, &[&placed(frame.world_from_ego.as_ref(), &origin_m)])?);
         chunks.push(chunk(ego() / "lidar", &now, &[&lidar(&frame.points, ground_m)])?);
         if !self.is_of_sensors {
-            chunks.push(chunk(ego() / "boxes", &now, &[&self.boxes(&boxes)])?);
+            chunks.push(chunk(ego() / "boxes", &now, &[&self.boxes(&boxes), &explained(&boxes)])?);
             chunks.push(chunk(ego() / "labels", &now, &[&self.labels(&boxes)])?);
             chunks.push(chunk(ego() / "headings", &now, &[&self.headings(&boxes)])?);
             chunks.push(chunk(world() / "trails", &now, &[&self.trails(&frame.boxes, &origin_m)])?);
@@ -259,15 +259,38 @@ impl Painter {
         rerun::LineStrips2D::new(strips).with_colors(colors).with_radii(radii)
     }
 
-    /// `car 12 · 0.93`: class, number of the track and confidence.
+    /// `car 12 · 0.93`: class, number of the track and confidence; then what networks had to say of it, where they had.
     fn label(&self, found: &Box3) -> String {
-        format!("{} {} · {:.2}", self.taxonomy.get(found.class).name.replace('_', " "), found.track_id.number, found.score)
+        let class = self.taxonomy.get(found.class).name.replace('_', " ");
+        let said = said_by_networks(&found.evidence, found.class.0.into());
+        format!("{class} {} · {:.2}{said}", found.track_id.number, found.score)
     }
 
     fn color(&self, found: &Box3, alpha: u8) -> rerun::Color {
         let rgb = self.taxonomy.get(found.class).color_rgb;
         rgba(if found.predicted { colors::lighter(rgb) } else { rgb }, alpha).into()
     }
+}
+
+/// Why each box is as it is, for the viewer's selection panel: a click on a box shows it.
+fn explained(boxes: &[&Box3]) -> rerun::AnyValues {
+    rerun::AnyValues::default()
+        .with_component::<rerun::components::Text>("evidence", boxes.iter().map(|found| found.evidence.as_str()))
+}
+
+/// ` · yolox_nano +2.1`: which camera network voted, and the log-odds that it added to the box's class; ` · by pointrcnn`: whose boxes the track
+/// is made of. What the evidence does not hold, or holds in another way, is left out: it is text that may come from elsewhere.
+fn said_by_networks(evidence: &str, class: usize) -> String {
+    // Most boxes have neither, and every box of every frame comes by here.
+    if !evidence.contains("\"camera\"") && !evidence.contains("\"detector\"") {
+        return String::new();
+    }
+    let Ok(evidence) = serde_json::from_str::<serde_json::Value>(evidence) else { return String::new() };
+    let model = |part: &str| evidence[part]["model"].as_str().map(str::to_owned);
+    let detector = model("detector").map(|model| format!(" · by {model}"));
+    let votes = evidence["camera"]["logits"][class].as_f64();
+    let camera = model("camera").zip(votes).map(|(model, logit)| format!(" · {model} {logit:+.1}"));
+    [detector, camera].into_iter().flatten().collect()
 }
 
 /// Path of everything that does not move.

@@ -395,7 +395,7 @@ pub fn parse_headers(
             .filter(|key| !key.is_empty())
             .ok_or_else(|| (reason::MISSING_HEADER, "neither the header `vehicle` nor the key names the vehicle".to_owned()))?,
     };
-    check_vehicle(vehicle)?;
+    check_vehicle(vehicle).map_err(|message| (reason::BAD_HEADER, message))?;
     let sensor = required(headers, "sensor")?;
     if sensor.is_empty() {
         return Err((reason::BAD_HEADER, "sensor: expected a name, got nothing".to_owned()));
@@ -427,13 +427,17 @@ const MAX_VEHICLE_BYTES: usize = 200;
 
 /// A vehicle has its folder in the dataset. One that cannot have any would be read as a message like all others and end the run that
 /// wants to write it, again after each restart.
-fn check_vehicle(name: &str) -> Result<(), HeaderError> {
+///
+/// # Errors
+/// What was expected, and what the name is.
+pub fn check_vehicle(name: &str) -> Result<(), String> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let bytes: usize = name.as_bytes().iter().map(|byte| if plain(byte) { 1 } else { 3 }).sum();
-    if bytes > MAX_VEHICLE_BYTES || matches!(name, "." | ".." | "__HIVE_DEFAULT_PARTITION__") {
-        let message =
-            format!("vehicle: expected a name that can be a folder, of at most {MAX_VEHICLE_BYTES} bytes, got {}", quoted(name));
-        return Err((reason::BAD_HEADER, message));
+    if bytes == 0 || bytes > MAX_VEHICLE_BYTES || matches!(name, "." | ".." | "__HIVE_DEFAULT_PARTITION__") {
+        return Err(format!(
+            "vehicle: expected a name that can be a folder, of at most {MAX_VEHICLE_BYTES} bytes, got {}",
+            quoted(name)
+        ));
     }
     Ok(())
 }

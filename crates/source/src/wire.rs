@@ -11,6 +11,7 @@
 //! | `foxglove.CameraCalibration`, `sensor_msgs/msg/CameraInfo` | protobuf, cdr | [`SensorFrame::Calibration`] from K and D |
 //! | `foxglove.FrameTransform`, `foxglove.FrameTransforms`, `tf2_msgs/msg/TFMessage`, `geometry_msgs/msg/TransformStamped` | protobuf, cdr | [`SensorFrame::Transforms`] |
 //! | `nav_msgs/msg/Odometry` | cdr | one edge `header.frame_id` ← `child_frame_id` |
+//! | `boxwright.Detections` | protobuf | [`SensorFrame::Detections`], ours: `proto/boxwright/detections.proto` |
 //!
 //! Nothing here panics, and nothing allocates more than a small multiple of the payload, whatever the bytes are. NaN points are kept:
 //! whoever labels decides about them and counts them. Edges without a stamp take the stamp of the message's header.
@@ -33,9 +34,12 @@ mod ros;
 
 mod cdr;
 
+mod detections;
+
 #[cfg(test)]
 mod tests;
 
+pub use self::detections::encode_detections;
 pub use self::foxglove::{
     encode, encode_camera_calibration, encode_compressed_image, encode_packed_points, encode_point_cloud, encode_transforms,
 };
@@ -67,7 +71,7 @@ const fn cdr(name: &'static str, kind: SensorKind) -> Schema {
 }
 
 /// Every schema that can be decoded.
-pub const SCHEMAS: [Schema; 13] = [
+pub const SCHEMAS: [Schema; 14] = [
     protobuf("foxglove.PointCloud", SensorKind::Lidar),
     protobuf("foxglove.CompressedImage", SensorKind::Camera),
     protobuf("foxglove.RawImage", SensorKind::Camera),
@@ -81,6 +85,7 @@ pub const SCHEMAS: [Schema; 13] = [
     cdr("tf2_msgs/msg/TFMessage", SensorKind::Transform),
     cdr("nav_msgs/msg/Odometry", SensorKind::Transform),
     cdr("geometry_msgs/msg/TransformStamped", SensorKind::Transform),
+    protobuf(detections::SCHEMA, SensorKind::Detections),
 ];
 
 /// A payload that is not what its headers say.
@@ -144,7 +149,7 @@ impl Schema {
     fn check_size(&self, payload: &[u8]) -> Result<(), WireError> {
         let limit = match self.kind {
             SensorKind::Lidar | SensorKind::Camera => MAX_FRAME_PAYLOAD_BYTES,
-            SensorKind::Transform | SensorKind::Calibration => MAX_STATE_PAYLOAD_BYTES,
+            SensorKind::Transform | SensorKind::Calibration | SensorKind::Detections => MAX_STATE_PAYLOAD_BYTES,
         };
         if payload.len() > limit {
             return Err(WireError::TooLarge { schema: self.name, unit: "bytes", limit, got: payload.len() as u64 });
@@ -179,6 +184,7 @@ pub fn decode(record: &Record) -> Result<SensorFrame, WireError> {
         .ok_or_else(|| WireError::UnknownSchema { schema: record.schema.to_string(), encoding: record.encoding.as_str() })?;
     schema.check_size(&record.payload)?;
     match schema.encoding {
+        Encoding::Protobuf if schema.kind == SensorKind::Detections => detections::decode(schema, &record.payload),
         Encoding::Protobuf => foxglove::decode(schema, &record.payload, record.header.stamp_ns),
         Encoding::Cdr => ros::decode(schema, &record.payload, record.header.stamp_ns),
     }
@@ -193,6 +199,8 @@ pub fn stamp_of(schema: &str, encoding: Encoding, payload: &Bytes) -> Result<Opt
         .ok_or_else(|| WireError::UnknownSchema { schema: schema.to_owned(), encoding: encoding.as_str() })?;
     schema.check_size(payload)?;
     match schema.encoding {
+        // Its stamp is that of its sweep, and stands in the header alone.
+        Encoding::Protobuf if schema.kind == SensorKind::Detections => Ok(None),
         Encoding::Protobuf => foxglove::stamp_of(schema, payload),
         Encoding::Cdr => ros::stamp_of(schema, payload),
     }

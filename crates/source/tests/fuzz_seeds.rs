@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use boxwright_model::{CameraModel, FrameTransform, PointCloud, Pose};
+use boxwright_model::{BoxFrame, CameraModel, DetectedBox, DetectedBoxes, FrameTransform, PointCloud, Pose};
 use boxwright_source::{Encoding, wire};
 use bytes::Bytes;
 use foxglove::messages::{FrameTransforms, RawImage};
@@ -131,6 +131,16 @@ fn wire_seeds() -> Vec<(String, Vec<u8>)> {
         ("foxglove.FrameTransform", Encoding::Protobuf, one),
         ("foxglove.FrameTransforms", Encoding::Protobuf, transforms.to_vec()),
     ];
+    let one = DetectedBox { class: "Car".into(), score: 0.9, center_m: [9.0, 1.0, 0.5], size_lwh_m: [4.0, 1.8, 1.5], yaw_rad: 0.5 };
+    let found = DetectedBoxes {
+        model_name: "pointpillars".into(),
+        model_version: "1".into(),
+        model_sha256: "ab".repeat(32).into(),
+        calibration_sha256: "cd".repeat(32).into(),
+        frame: BoxFrame::Ego,
+        boxes: vec![one],
+    };
+    payloads.push(("boxwright.Detections", Encoding::Protobuf, wire::encode_detections(&found).to_vec()));
     for (_, seed) in cdr_seeds() {
         let (schema, payload) = source::ros_payload(&seed);
         payloads.push((schema, Encoding::Cdr, payload));

@@ -70,7 +70,7 @@ pub fn wire(data: &[u8]) {
 fn decoded(record: &Record) -> Option<SensorFrame> {
     let multiple = match record.header.kind {
         SensorKind::Lidar | SensorKind::Camera => FRAME_MULTIPLE,
-        SensorKind::Transform | SensorKind::Calibration => STATE_MULTIPLE,
+        SensorKind::Transform | SensorKind::Calibration | SensorKind::Detections => STATE_MULTIPLE,
     };
     let allowed = BASE_BYTES + multiple * record.payload.len();
     let stamp = crate::within(allowed, || wire::stamp_of(&record.schema, record.encoding, &record.payload));
@@ -108,6 +108,14 @@ fn check_frame(frame: &SensorFrame) {
             assert!(i32::try_from(model.width_px).is_ok() && i32::try_from(model.height_px).is_ok(), "{model:?}");
         }
         SensorFrame::Transforms(edges) => edges.iter().for_each(check_edge),
+        SensorFrame::Detections(found) => {
+            assert!(found.boxes.len() <= 4096 && !found.model_name.is_empty());
+            for one in &found.boxes {
+                let numbers = one.center_m.iter().chain(&one.size_lwh_m).chain([&one.yaw_rad]);
+                assert!(numbers.into_iter().all(|value| value.is_finite()) && (0.0..=1.0).contains(&one.score), "{one:?}");
+                assert!(one.size_lwh_m.iter().all(|side| *side > 0.0), "{one:?}");
+            }
+        }
     }
 }
 

@@ -52,8 +52,11 @@ fn check(args: &CalibCheckArgs) -> anyhow::Result<Outcome> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     let (mut reports, mut left_out) = (Vec::new(), BTreeMap::new());
+    let chosen = choose(&dataset)?;
+    let bar = ui::bar(Some(chosen.iter().flatten().map(|(_, wanted)| wanted.len() as u64).sum()));
     // Vehicle after vehicle: what is kept of one are some megabytes a camera.
-    for clips in choose(&dataset)? {
+    for clips in chosen {
+        bar.set_message("samples");
         let mut collected = Collected {
             config: &config,
             overlay: args.overlay.as_deref(),
@@ -63,12 +66,15 @@ fn check(args: &CalibCheckArgs) -> anyhow::Result<Outcome> {
         };
         for (entry, wanted) in clips {
             collected.clip(&dataset, &entry, &wanted)?;
+            bar.inc(wanted.len() as u64);
         }
         left_out.extend(collected.left_out);
         // Without a picture there is nothing to search; why not is among what was left out.
         collected.cameras.retain(|_, (_, images)| *images > 0);
+        bar.set_message("samples, searching for the turns that fit");
         reports.extend(finish(collected.cameras)?);
     }
+    bar.finish_and_clear();
     if reports.is_empty() && left_out.is_empty() {
         bail!(
             "expected samples with a sweep and an image, got none\nhint: calibration is checked where lidar and cameras are in one sample"

@@ -46,12 +46,20 @@ mod with_broker {
     struct DemoReport {
         #[serde(flatten)]
         report: Report,
-        precision: f64,
-        recall: f64,
-        evaluation: Evaluation,
+        /// Where the drive came to its end: of a part of it, precision and recall would say nothing.
+        #[serde(flatten)]
+        quality: Option<Quality>,
         truth_boxes: usize,
         dataset: PathBuf,
         seed: u64,
+    }
+
+    /// The labels against exact truth.
+    #[derive(Serialize)]
+    struct Quality {
+        precision: f64,
+        recall: f64,
+        evaluation: Evaluation,
     }
 
     pub(crate) fn execute(args: &DemoArgs) -> anyhow::Result<Outcome> {
@@ -86,6 +94,7 @@ mod with_broker {
         let progress = Arc::new(Progress::default());
         let producer = produce(drive, config.kafka.clone(), stop_producer, progress.clone(), more_to_come.clone())?;
         let display = ui::ProgressDisplay::start(progress.clone(), total);
+        let stop_told = stop.clone();
         let job = RunJob {
             progress,
             stop,
@@ -100,18 +109,16 @@ mod with_broker {
         drop(source);
         drop(broker);
 
-        let labels = read_labels(&dataset, &taxonomy)?;
-        let evaluation = metrics::evaluate(&convert(&truth), &labels, &taxonomy, &Criterion::default());
-        let lost = report.lost_data();
-        let finished = DemoReport {
-            precision: evaluation.precision,
-            recall: evaluation.recall,
-            truth_boxes: truth.len(),
-            dataset: folder,
-            seed: args.seed,
-            report,
-            evaluation,
+        let quality = if stop_told.is_draining() {
+            ui::say("interrupted: what was made is kept, and not compared with the truth");
+            None
+        } else {
+            let labels = read_labels(&dataset, &taxonomy)?;
+            let evaluation = metrics::evaluate(&convert(&truth), &labels, &taxonomy, &Criterion::default());
+            Some(Quality { precision: evaluation.precision, recall: evaluation.recall, evaluation })
         };
+        let lost = report.lost_data();
+        let finished = DemoReport { quality, truth_boxes: truth.len(), dataset: folder, seed: args.seed, report };
         show(&finished, args)?;
         after(&finished, &dataset, &taxonomy, args)?;
         Ok(if lost { Outcome::DataLost } else { Outcome::Done })
@@ -195,16 +202,19 @@ mod with_broker {
             return Ok(());
         }
         let mut rows = ui::report_rows(&finished.report);
-        rows.push(ui::row("precision", format!("{:.1} % against exact truth", 100.0 * finished.precision)));
-        rows.push(ui::row("recall", format!("{:.1} %", 100.0 * finished.recall)));
+        if let Some(quality) = &finished.quality {
+            rows.push(ui::row("precision", format!("{:.1} % against exact truth", 100.0 * quality.precision)));
+            rows.push(ui::row("recall", format!("{:.1} %", 100.0 * quality.recall)));
+        }
         ui::print(ui::table(&rows).trim_end());
-        let folder = finished.dataset.display();
+        let folder = ui::quoted_path(&finished.dataset);
         ui::print(&format!(
             "\nWhere to look next\n  boxwright view {folder}                 3D boxes, tracks and cameras in the browser\n  \
              boxwright view {folder} --save a.rrd    the same as a Rerun recording\n  \
              boxwright review {folder}               accept and correct the labels\n  \
-             python -c \"import polars as pl; print(pl.read_parquet('{folder}/box3/**/*.parquet'))\"\n  \
-             boxwright run --from mcap FILE          your own drive, no broker needed"
+             python -c \"import polars as pl; print(pl.read_parquet('{}/box3/**/*.parquet'))\"\n  \
+             boxwright run --from mcap FILE          your own drive, no broker needed",
+            finished.dataset.display()
         ));
         Ok(())
     }

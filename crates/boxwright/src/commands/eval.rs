@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use anyhow::Context;
+use boxwright_eval::EvalError;
 use boxwright_eval::classes::ClassRule;
 use boxwright_eval::judge::{Judgement, Options, judge};
 use boxwright_eval::labels::LabelSet;
 use boxwright_eval::read::times::FrameTimes;
 use boxwright_eval::read::{dataset, read_one, read_pair};
 use boxwright_eval::report::page;
+use boxwright_model::Taxonomy;
 use boxwright_shard::Dataset;
 use serde::Serialize;
 
@@ -31,15 +33,17 @@ struct EvalReport<'a> {
 pub(crate) fn execute(args: &EvalArgs) -> anyhow::Result<Outcome> {
     let (labels, truth) = read(args)?;
     let is_dataset = is_dataset(&args.labels);
+    let load = || -> anyhow::Result<Taxonomy> { Ok(load_config(args.config.as_deref(), None)?.load_taxonomy()?) };
+    let taxonomy = is_dataset.then(load).transpose()?;
     let options = Options {
-        classes: args.class.iter().map(|text| ClassRule::parse(text)).collect::<Result<_, _>>()?,
+        classes: args.class.iter().map(|text| class_rule(text, taxonomy.as_ref())).collect::<Result<_, _>>()?,
         min_points: args.min_points,
         max_range_m: args.max_range_m,
         overlaps: args.iou.clone(),
         space: args.overlap.map(Into::into),
         in_view: args.in_view.is_some(),
         min_track_score: args.min_track_score,
-        view: is_dataset.then(|| args.labels.clone()),
+        view: is_dataset.then(|| ui::quoted(&args.labels).into_owned()),
     };
     let mut judgement = judge(labels, truth, args.protocol.into(), &options)?;
     if is_dataset && args.boxes_at == EvalBoxesAt::Points {
@@ -56,6 +60,12 @@ pub(crate) fn execute(args: &EvalArgs) -> anyhow::Result<Outcome> {
         print(&judgement);
     }
     Ok(Outcome::Done)
+}
+
+/// A class of the dataset's taxonomy goes by the names that the taxonomy gives it elsewhere; any other name is what people mean by it.
+fn class_rule(text: &str, taxonomy: Option<&Taxonomy>) -> Result<ClassRule, EvalError> {
+    let known = taxonomy.and_then(|taxonomy| Some(taxonomy.get(taxonomy.find(text)?)));
+    known.map_or_else(|| ClassRule::parse(text), |class| Ok(ClassRule::of_taxonomy(class)))
 }
 
 fn is_dataset(path: &str) -> bool {

@@ -1,9 +1,12 @@
 //! `boxwright labels diff`: what differs between two revisions of the labels.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, bail};
 use boxwright_desk::revision::{TrackDiff, diff};
-use boxwright_shard::Dataset;
+use boxwright_shard::{Dataset, ManifestEntry};
 
+use super::view::some_of;
 use super::{load_config, locate};
 use crate::args::{LabelsAction, LabelsArgs};
 use crate::{Outcome, ui};
@@ -13,17 +16,28 @@ pub(crate) fn execute(args: &LabelsArgs) -> anyhow::Result<Outcome> {
     let config = load_config(config.as_deref(), None)?;
     let taxonomy = config.load_taxonomy()?;
     let dataset = Dataset::open_at(&locate(dataset, &config.store)?)?;
+    let name = |entry: &ManifestEntry| format!("{}/{}", entry.vehicle, entry.clip);
+    let is_wanted =
+        |entry: &&ManifestEntry| clip.as_ref().is_none_or(|wanted| *wanted == name(entry) || *wanted == entry.clip.to_string());
+    let entries = dataset.entries()?;
+    let wanted: Vec<&ManifestEntry> = entries.iter().filter(is_wanted).collect();
+    if let (Some(clip), true) = (clip, wanted.is_empty()) {
+        let known: BTreeSet<String> = entries.iter().map(name).collect();
+        let known = some_of(&known.into_iter().collect::<Vec<_>>());
+        bail!("no clip {clip:?}: the dataset has {known}\nhint: name it by its number, or as vehicle/number");
+    }
+    let revisions: BTreeSet<i32> = wanted.iter().map(|entry| entry.revision).collect();
+    if let Some(missing) = [*before, *after].into_iter().find(|revision| !revisions.contains(revision)) {
+        let there = revisions.iter().map(i32::to_string).collect::<Vec<_>>().join(", ");
+        bail!(
+            "expected revision {missing} of a clip, got revisions {there}\nhint: `boxwright review` writes the next one when a clip is finished"
+        );
+    }
     let mut found = Vec::new();
     let mut clips = 0;
-    for entry in dataset.entries()?.iter().filter(|entry| entry.revision == *after) {
-        let name = format!("{}/{}", entry.vehicle, entry.clip);
-        if clip.as_ref().is_none_or(|wanted| *wanted == name || *wanted == entry.clip.to_string()) {
-            clips += 1;
-            found.extend(diff(&dataset, &taxonomy, &entry.vehicle, entry.clip, [*before, *after])?);
-        }
-    }
-    if clips == 0 {
-        bail!("expected clips of revision {after}, got none\nhint: boxwright review writes revisions");
+    for entry in wanted.into_iter().filter(|entry| entry.revision == *after) {
+        clips += 1;
+        found.extend(diff(&dataset, &taxonomy, &entry.vehicle, entry.clip, [*before, *after])?);
     }
     if *json {
         ui::print(&serde_json::to_string(&found).context("cannot write the differences")?);

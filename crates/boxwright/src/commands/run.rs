@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use boxwright_model::Taxonomy;
-use boxwright_pipeline::{Config, Metrics, MetricsServer, Progress, Report, RunJob, StopSignal};
+use boxwright_pipeline::{Config, Metrics, MetricsServer, Networks, Progress, Report, RunJob, StopSignal};
 use boxwright_review::LiveView;
 use boxwright_shard::Dataset;
 use boxwright_source::kafka::KafkaSource;
@@ -23,8 +23,12 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
         // A group of its own: it must not take partitions from workers, and without commits it begins at the beginning each time.
         config.kafka.group_id.push_str(".dry-run");
     }
+    if let Some(manifest) = &args.detector2d {
+        config.networks.camera.manifest.clone_from(manifest);
+    }
     let config = Arc::new(config);
     let taxonomy = Arc::new(config.load_taxonomy()?);
+    let networks = Networks::open(&config, &taxonomy)?;
     let stop = Arc::new(StopSignal::default());
     signals::listen(stop.clone(), Arc::new(AtomicBool::new(false)))?;
     // First of all, so that whoever watches sees that the broker is waited for.
@@ -40,6 +44,7 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
     }
     let progress = Arc::new(Progress::default());
     let job = RunJob {
+        networks,
         view,
         progress: progress.clone(),
         metrics: metrics.clone(),
@@ -78,7 +83,7 @@ fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {
     } else {
         ui::print(ui::table(&ui::report_rows(report)).trim_end());
         if !args.dry_run {
-            ui::print(&format!("\nLook at it:  boxwright view {}", args.dataset));
+            ui::print(&format!("\nLook at it:  boxwright view {}", ui::quoted(&args.dataset)));
         }
     }
     Ok(if report.lost_data() { Outcome::DataLost } else { Outcome::Done })

@@ -18,7 +18,7 @@ pub(crate) fn execute(args: &SyncArgs) -> anyhow::Result<Outcome> {
     let (tally, is_truncated) = match (args.report.as_deref(), args.from.as_deref()) {
         (Some(dataset), None) => (of_dataset(args, dataset)?, false),
         (None, Some([format, path])) => of_recording(args, format, path)?,
-        _ => bail!("expected a dataset or a recording, got neither\nhint: --report DATASET, or --report --from mcap FILE"),
+        _ => bail!("expected a dataset or a recording\nhint: --report DATASET, or --report --from mcap FILE"),
     };
     if tally.samples == 0 {
         bail!("expected samples, got none\nhint: samples are made of lidar sweeps and camera images");

@@ -40,6 +40,14 @@ pub(crate) fn execute(args: &TrackArgs) -> anyhow::Result<Outcome> {
         let projection = calibrations.as_ref().and_then(|all| all.get(sequence));
         write(&args.out.join(format!("{sequence}.txt")), &results::lines(detections, &tracked, projection))?;
     }
+    if args.json {
+        let detections = sequences.values().map(Vec::len).sum::<usize>();
+        let report = serde_json::json!({
+            "sequences": sequences.len(), "detections": detections, "tracks": tracks, "boxes": boxes, "results": args.out,
+        });
+        ui::print(&report.to_string());
+        return Ok(Outcome::Done);
+    }
     let rows = [
         ui::row("sequences", sequences.len().to_string()),
         ui::row("detections", sequences.values().map(Vec::len).sum::<usize>().to_string()),

@@ -1,5 +1,6 @@
 //! `boxwright view`: a dataset as Rerun recordings, saved or served.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use anyhow::{Context, bail};
 use boxwright_model::{ClipId, Taxonomy};
 use boxwright_pipeline::scenes::Scenes;
 use boxwright_review::{serve_recordings, write_rrd};
-use boxwright_shard::{Dataset, ManifestEntry};
+use boxwright_shard::{ClipReader, Dataset, ManifestEntry};
 
 use super::{load_config, locate};
 use crate::args::ViewArgs;
@@ -18,11 +19,14 @@ pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let dataset = Dataset::open_at(&locate(&args.dataset, &config.store)?)?;
     let entries = choose(dataset.clips(args.revision)?, args.clip.as_deref())?;
+    say_models(&entries);
+    say_whose_poses(&dataset, &entries)?;
     match &args.save {
         Some(file) => {
             let written = save(&dataset, &entries, taxonomy, file)?;
             ui::print(&format!("{}: {} samples, {}", file.display(), written.frames, ui::bytes(written.bytes)));
-            ui::say(&format!("hint: `rerun {}` opens it, and so does `boxwright view {} --serve`", file.display(), args.dataset));
+            let (file, dataset) = (ui::quoted_path(file), ui::quoted(&args.dataset));
+            ui::say(&format!("hint: `rerun {file}` opens it, and so does `boxwright view {dataset} --serve`"));
         }
         None => serve(&dataset, &entries, taxonomy, args.listen)?,
     }
@@ -43,12 +47,42 @@ fn choose(entries: Vec<ManifestEntry>, clip: Option<&str>) -> anyhow::Result<Vec
     if chosen.is_empty() {
         match clip {
             Some(wanted) => {
-                bail!("no clip {wanted:?}: the dataset has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") })
+                let known = if known.is_empty() { "none".to_owned() } else { some_of(&known) };
+                bail!("no clip {wanted:?}: the dataset has {known}\nhint: name it by its number, or as vehicle/number")
             }
             None => bail!("the dataset has no clip yet\nhint: boxwright run fills it"),
         }
     }
     Ok(chosen)
+}
+
+/// Names that fit into a message.
+pub(crate) fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    match names.get(SHOWN..) {
+        Some(more) if !more.is_empty() => format!("{} and {} more", names[..SHOWN].join(", "), more.len()),
+        _ => names.join(", "),
+    }
+}
+
+/// Says once which models had a part in the labels.
+fn say_models(entries: &[ManifestEntry]) {
+    let models: BTreeSet<_> = entries.iter().flat_map(|entry| &entry.models).collect();
+    for (model, sha256) in models {
+        ui::say(&format!("labels with {model} (SHA-256 {})", sha256.get(..12).unwrap_or(sha256)));
+    }
+}
+
+/// Says of every clip whose poses are its own odometry that they are, and where it was lost: what stands still in the viewer rests on it.
+fn say_whose_poses(dataset: &Dataset, entries: &[ManifestEntry]) -> anyhow::Result<()> {
+    for entry in entries {
+        for finding in ClipReader::open(dataset, entry)?.findings()? {
+            if finding.rule.starts_with("BW-O") {
+                ui::say(&format!("{}: {} {}", name(entry), finding.rule, finding.message));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn name(entry: &ManifestEntry) -> String {

@@ -204,7 +204,7 @@ fn a_finished_clip_is_the_next_revision_and_the_first_one_stays() {
     let folder = tempfile::tempdir().unwrap();
     let (desk, ana) = (desk(folder.path(), ""), person("ana", Role::Reviewer));
     let refused = desk.finish(&ana, &name(), false, 1).unwrap_err().to_string();
-    assert!(refused.contains("got 2 open and 0 returned"), "{refused}");
+    assert!(refused.contains("got 2 open, 0 returned and 0 only suggested"), "{refused}");
     desk.perform(&ana, &name(), &asked("a", &[], accept(DRIVING)), 1).unwrap();
     desk.perform(&ana, &name(), &asked("b", &[], move_by(PARKED, 0.5)), 2).unwrap();
     desk.perform(&ana, &name(), &asked("c", &[(PARKED, 2)], accept(PARKED)), 3).unwrap();
@@ -253,7 +253,7 @@ fn work_goes_on_after_a_revision_and_what_was_returned_is_left_out() {
     let desk = desk(folder.path(), "");
     let reject = json!({ "kind": "reject", "track": PARKED, "error": "extra" });
     desk.perform(&ana, &name(), &asked("b", &[], reject), 3).unwrap();
-    assert!(desk.finish(&ana, &name(), false, 4).unwrap_err().to_string().contains("0 open and 1 returned"));
+    assert!(desk.finish(&ana, &name(), false, 4).unwrap_err().to_string().contains("0 open, 1 returned and 0 only suggested"));
     assert_eq!(desk.finish(&ana, &name(), true, 5).unwrap()["revision"], json!(2));
     let tracks = |entry: &ManifestEntry| ClipReader::open(&desk.setup.dataset, entry).unwrap().tracks(&taxonomy()).unwrap();
     let clips = desk.setup.dataset.clips(None).unwrap();
@@ -519,4 +519,92 @@ fn one_undo_takes_back_a_decision_about_several_tracks() {
     // Of which somebody has changed one: nothing is done to any.
     let error = desk.perform(&ana, &name(), &asked("b", &[(PARKED, 2)], all), 3).unwrap_err();
     assert!(matches!(error, DeskError::Conflict(_)), "{error}");
+}
+
+/// A desk over the street with a suggestion at the car that the labeller missed, and a rule's word about the car that drives.
+fn desk_with_findings(root: &std::path::Path) -> Desk {
+    use crate::fixture::{Street, dataset_with, missed, setup};
+    use crate::operation::Surroundings;
+    let id = |number: u32| Some(boxwright_model::TrackId { clip: ClipId(name().clip), number });
+    let rows: Vec<Value> = (0..SAMPLES)
+        .map(|sample| {
+            let c = missed().center_m;
+            json!([Street.stamp_ns(sample), c.x, c.y, c.z, missed().yaw_rad(), 30])
+        })
+        .collect();
+    let size: [f64; 3] = missed().size_lwh_m.into();
+    let values = json!({ "class": "car", "score": 0.2, "is_static": true, "size_lwh_m": size, "boxes": rows });
+    let finding = |rule: &'static str, number: u32, message: &str, values: Value| boxwright_model::Finding {
+        rule,
+        severity: boxwright_model::Severity::Info,
+        stamp_ns: Street.stamp_ns(3),
+        track_id: id(number),
+        sample_id: None,
+        message: message.to_owned(),
+        values: values.to_string(),
+    };
+    let findings = [
+        finding("BW-L001", DRIVING, "expected at most 60 m/s, got 70", json!({})),
+        finding("BW-L007", SUGGESTED, "may be a car without a label", values),
+    ];
+    let folder = root.join("dataset");
+    let dataset = if folder.exists() { Dataset::open(&folder).unwrap() } else { dataset_with(&folder, "", &findings) };
+    Desk::open(setup(dataset, crate::fixture::store(root))).unwrap()
+}
+
+const SUGGESTED: u32 = 5;
+
+#[test]
+fn a_suggestion_is_an_item_and_becomes_a_label_only_by_a_persons_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let ana = person("ana", Role::Reviewer);
+    let desk = desk_with_findings(folder.path());
+    let page = desk.open_clip(&ana, &name(), 1).unwrap();
+    assert_eq!((&page["tracks"]["5"]["verdict"], &page["tracks"]["5"]["score"]), (&json!("suggested"), &json!(0.2)));
+    let mut seen = Vec::new();
+    let mut passed: Vec<(ClipName, u32)> = Vec::new();
+    while let Some(track) = desk.next(&ana, None, &passed, 2).unwrap()["item"]["track"].as_u64() {
+        seen.push(track as u32);
+        passed.push((name(), track as u32));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [PARKED, DRIVING, SUGGESTED], "it is looked at like any track");
+
+    let tracks_of = |desk: &Desk| -> Vec<u32> {
+        let clip = desk.setup.dataset.clips(None).unwrap().pop().unwrap();
+        let reader = ClipReader::open(&desk.setup.dataset, &clip).unwrap();
+        reader.tracks(&taxonomy()).unwrap().iter().map(|track| track.track_id.number).collect()
+    };
+    desk.perform(&ana, &name(), &asked("a", &[], accept(PARKED)), 3).unwrap();
+    let refused = desk.finish(&ana, &name(), false, 4).unwrap_err().to_string();
+    assert!(refused.contains("1 open, 0 returned and 1 only suggested"), "{refused}");
+    desk.finish(&ana, &name(), true, 5).unwrap();
+    assert_eq!(tracks_of(&desk), [PARKED, DRIVING], "nobody said that it is an object");
+
+    desk.perform(&ana, &name(), &asked("b", &[], json!({ "kind": "delete", "track": SUGGESTED })), 6).unwrap();
+    desk.perform(&ana, &name(), &asked("c", &[], json!({ "kind": "undo" })), 7).unwrap();
+    desk.perform(&ana, &name(), &asked("d", &[(SUGGESTED, 3)], accept(SUGGESTED)), 8).unwrap();
+    desk.finish(&ana, &name(), true, 9).unwrap();
+    assert_eq!(tracks_of(&desk), [PARKED, DRIVING, SUGGESTED]);
+    drop(desk);
+    // After a start from the same database it is what the person made of it.
+    let desk = desk_with_findings(folder.path());
+    assert_eq!(desk.open_clip(&ana, &name(), 10).unwrap()["tracks"]["5"]["verdict"], json!("accepted"));
+}
+
+#[test]
+fn a_rules_word_brings_a_track_forward_until_somebody_changes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (desk, bo) = (desk_with_findings(folder.path()), person("bo", Role::Annotator));
+    let saved = |track: u32| desk.open_clip(&bo, &name(), 1).unwrap()["tracks"][track.to_string()]["saved_s"].as_f64().unwrap();
+    let page = desk.open_clip(&bo, &name(), 1).unwrap();
+    assert_eq!(page["tracks"]["2"]["findings"], json!([{ "rule": "BW-L001", "message": "expected at most 60 m/s, got 70" }]));
+    assert_eq!(page["tracks"]["1"]["findings"], json!([]));
+    assert!(saved(DRIVING) > saved(PARKED) + 5.0);
+    desk.perform(&bo, &name(), &asked("a", &[], move_by(DRIVING, 0.1)), 2).unwrap();
+    assert_eq!(desk.open_clip(&bo, &name(), 3).unwrap()["tracks"]["2"]["findings"], json!([]), "it was said about another box");
+    // An annotator may not decide; what they edit is a label.
+    let relabel = json!({ "kind": "relabel", "track": SUGGESTED, "class": "truck" });
+    desk.perform(&bo, &name(), &asked("b", &[], relabel), 4).unwrap();
+    assert_eq!(desk.open_clip(&bo, &name(), 5).unwrap()["tracks"]["5"]["verdict"], json!("open"));
 }

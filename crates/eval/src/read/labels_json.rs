@@ -35,7 +35,7 @@ struct Box {
 /// When it cannot be read or is something else.
 pub fn read(path: &Path, times: Option<&FrameTimes>) -> Result<LabelSet, EvalError> {
     let file: File = serde_json::from_str(&read_text(path)?).map_err(|e| {
-        EvalError::format(path, format!("expected frames of boxes (track_id, cls, center, size_lwh, yaw, n_points), got {e}"))
+        EvalError::format(path, format!("expected frames of boxes (track_id, cls, center, size_lwh, yaw, n_points), got {e}\nhint: was the file copied whole?"))
     })?;
     let mut set = LabelSet::new(path, if times.is_some() { FrameNumbers::StampNs } else { FrameNumbers::Index });
     set.has_scores = false;

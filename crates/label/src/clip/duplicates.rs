@@ -31,7 +31,7 @@ pub fn drop_weaker(placed: &mut Vec<Placed>) {
     });
 }
 
-fn same(stronger: &Placed, weaker: &Placed) -> bool {
+pub(super) fn same(stronger: &Placed, weaker: &Placed) -> bool {
     let (mut common, mut overlapping) = (0u32, 0u32);
     let mut others = stronger.placements.iter().peekable();
     for placement in &weaker.placements {

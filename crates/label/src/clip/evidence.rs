@@ -5,6 +5,7 @@ use boxwright_model::{ClassId, ClassSpec, Taxonomy};
 use super::motion::Motion;
 use super::placed::{How, Path, Placed, Placement, quantile};
 use crate::classify::{IMPOSSIBLE, Kind, probability};
+use crate::look::{self, TrackLooks};
 
 /// What a track is taken for.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,8 @@ pub struct Verdict {
     pub score: f64,
     /// Log-odds a class.
     pub logits: Vec<f64>,
+    /// What cameras said: part of the log-odds.
+    pub looks: TrackLooks,
 }
 
 /// Adds up the votes of all sightings and what the motion says.
@@ -22,15 +25,22 @@ pub struct Verdict {
 pub fn judge(path: &Path, motion: &Motion, taxonomy: &Taxonomy) -> Verdict {
     let known = taxonomy.classes().len() - 1;
     let shared = continuity(path);
+    let looks = look::of_track(path.sightings.iter().map(|s| (s.weight(), s.votes.as_slice())), known);
     let logits: Vec<f64> = taxonomy
         .classes()
         .iter()
         .take(known)
         .enumerate()
-        .map(|(index, class)| mean_vote(path, index) + motion_evidence(ClassId(index as u16), class, path, motion) + shared)
+        .map(|(index, class)| {
+            // A detector that gave whole boxes has judged what they are; the rules of thumb are for shapes.
+            let moves = if path.given_by.is_some() { 0.0 } else { motion_evidence(ClassId(index as u16), class, path, motion) };
+            mean_vote(path, index) + moves + shared
+        })
+        .zip(&looks.logits)
+        .map(|(logit, camera)| logit + camera)
         .collect();
     let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]).then(b.cmp(a)));
-    let Some(best) = best else { return Verdict { class: taxonomy.unknown(), score: 0.0, logits } };
+    let Some(best) = best else { return Verdict { class: taxonomy.unknown(), score: 0.0, logits, looks } };
     // What is a car or a lorry is a vehicle all the same: doubt between classes of one kind is no doubt that something is there.
     let kind = Kind::of(&taxonomy.classes()[best]);
     let of_kind = taxonomy.classes().iter().zip(&logits).filter(|(class, _)| Kind::of(class) == kind);
@@ -38,9 +48,9 @@ pub fn judge(path: &Path, motion: &Motion, taxonomy: &Taxonomy) -> Verdict {
     // What surely moves and fits no class well is still worth a look.
     let strange = logits[best] < -0.5 && !motion.is_static && motion.shift_m > 4.0 && path.sightings.len() >= 12 && shared >= 0.0;
     if strange && fits(path, taxonomy.get(taxonomy.unknown())) {
-        return Verdict { class: taxonomy.unknown(), score: 0.4, logits };
+        return Verdict { class: taxonomy.unknown(), score: 0.4, logits, looks };
     }
-    Verdict { class: ClassId(best as u16), score, logits }
+    Verdict { class: ClassId(best as u16), score, logits, looks }
 }
 
 fn fits(path: &Path, class: &ClassSpec) -> bool {
@@ -57,7 +67,7 @@ fn mean_vote(path: &Path, class: usize) -> f64 {
     let (mut sum, mut total) = (0.0, 1e-9);
     for sighting in &path.sightings {
         let vote = sighting.votes.get(class).map_or(IMPOSSIBLE, |vote| vote.logit);
-        let weight = f64::from(sighting.num_points.min(WELL_SEEN_POINTS)).sqrt();
+        let weight = f64::from(sighting.num_points.clamp(1, WELL_SEEN_POINTS)).sqrt();
         sum += weight * vote;
         total += weight;
     }
@@ -106,6 +116,10 @@ fn continuity(path: &Path) -> f64 {
     };
     let length = (hits / 12.0).min(1.0) - 1.0;
     let gaps = (hits / span - 0.7).min(0.0) * 4.0;
+    if path.given_by.is_some() {
+        // How few points a box may have is the detector's to judge.
+        return 1.2 * length + gaps;
+    }
     let points = quantile(path.sightings.iter().map(|s| f64::from(s.num_points)), 0.5).unwrap_or(0.0);
     let thin = ((points / 15.0).min(1.0) - 1.0) * 1.5;
     1.2 * length + gaps + thin
@@ -132,9 +146,12 @@ pub fn accept(
         number: path.number,
         class: verdict.class,
         score,
+        raw_score: score,
         motion,
         how,
         logits: verdict.logits,
+        looks: verdict.looks,
+        given_by: path.given_by,
         placements,
     })
 }

@@ -24,7 +24,7 @@ const WORSE_M: f64 = 0.05;
 #[derive(Clone, Copy)]
 pub(super) struct Local {
     pub(super) position: [f64; 2],
-    velocity: [f64; 2],
+    pub(super) velocity: [f64; 2],
 }
 
 /// One placement a sighting, and how it came about.
@@ -77,7 +77,7 @@ fn floor_about(path: &Path, index: usize) -> f64 {
 }
 
 /// The smooth position, but no farther from the measured one than allowed: a smoother that is not held destroys labels.
-fn near(measured: [f64; 2], smooth: [f64; 2], limit: f64) -> [f64; 2] {
+pub(super) fn near(measured: [f64; 2], smooth: [f64; 2], limit: f64) -> [f64; 2] {
     let (dx, dy) = (smooth[0] - measured[0], smooth[1] - measured[1]);
     let share = (limit / dx.hypot(dy).max(1e-9)).min(1.0);
     [measured[0] + share * dx, measured[1] + share * dy]
@@ -155,6 +155,8 @@ pub(super) fn size(path: &Path, headings: &[f64], class: &ClassSpec) -> Option<(
     let side = |seen: f64, axis: usize| {
         whole(path, seen, class, axis, |index| headings[index]).clamp(class.min_lwh_m[axis], class.max_lwh_m[axis])
     };
-    let size = [side(along, 0), side(across, 1)];
+    // Of a person the torso is seen, and the stride and the arms are cut off: the whole is no smaller than usual.
+    let least = |axis: usize| if Kind::of(class) == Kind::Person { class.prior_lwh_m[axis] } else { 0.0 };
+    let size = [side(along, 0).max(least(0)), side(across, 1).max(least(1))];
     Some((size, if size[0] > along + 0.2 { "prior" } else { "seen" }))
 }

@@ -1,5 +1,7 @@
 //! A track in the world frame: what was seen, and where the finish put it.
 
+use std::sync::Arc;
+
 use boxwright_model::{ClassId, Cuboid};
 use nalgebra::Point3;
 
@@ -7,6 +9,8 @@ use super::SweepInfo;
 use super::motion::Motion;
 use crate::classify::{Kind, Vote, anchor};
 use crate::fit::{completed_center, spans};
+use crate::look::TrackLooks;
+use crate::models::ModelSpec;
 use crate::track::TrackHistory;
 
 /// One sighting in the world frame.
@@ -42,6 +46,8 @@ pub struct Sighting {
     pub range_m: f64,
     /// What it can be.
     pub votes: Vec<Vote>,
+    /// The box in the world frame, where a detector gave it whole.
+    pub given: Option<Cuboid>,
 }
 
 /// All sightings of a track.
@@ -55,6 +61,8 @@ pub struct Path {
     pub start_ns: i64,
     /// The sightings, in order of sweeps; never empty.
     pub sightings: Vec<Sighting>,
+    /// The model that gave most of the boxes whole; `None` where most were fitted to points.
+    pub given_by: Option<Arc<ModelSpec>>,
 }
 
 impl Path {
@@ -105,9 +113,10 @@ impl Path {
                 num_points: shape.num_points,
                 range_m: candidate.range_m(),
                 votes: candidate.votes.clone(),
+                given: candidate.given_by.is_some().then(|| candidate.ego_from_box.transformed(&sweep.world_from_ego)),
             });
         }
-        Some(Self { number: track.number, origin, start_ns, sightings })
+        Some(Self { number: track.number, origin, start_ns, sightings, given_by: given_by(track) })
     }
 
     /// The same path with every outline as it was at the sighting's stamp, for a thing that has these velocities at its sightings.
@@ -130,10 +139,21 @@ impl Path {
     }
 }
 
+/// The model of most of a track's boxes.
+fn given_by(track: &TrackHistory) -> Option<Arc<ModelSpec>> {
+    let models = || track.observations.iter().filter_map(|observation| observation.candidate.given_by.as_ref());
+    if 2 * models().count() < track.observations.len() {
+        return None;
+    }
+    // One model gives all boxes of a run; where its version changed within the track, the last one is named.
+    models().last().cloned()
+}
+
 impl Sighting {
     /// Weight in means: more points know more, to a limit.
     pub(super) fn weight(&self) -> f64 {
-        f64::from(self.num_points.min(100)).sqrt()
+        // A box that was given may hold no point above the ground and is a box all the same.
+        f64::from(self.num_points.clamp(1, 100)).sqrt()
     }
 
     /// Middle of what was seen.
@@ -185,7 +205,7 @@ pub struct Placement {
 /// How the boxes of a track came about: what the finish proposed, and whether the acceptance test took it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct How {
-    /// Where the size is from: `seen` or `prior`.
+    /// Where the size is from: `seen`, `prior`, or `given` by a detector.
     pub size_source: &'static str,
     /// `one_pose`: parked, all boxes alike; `followed`: parked, but one pose fitted worse, because the vehicle's own pose drifts;
     /// `smoothed`: moving, along a smooth path; `as_measured`: moving, but a smooth path fitted worse.
@@ -205,12 +225,18 @@ pub struct Placed {
     pub class: ClassId,
     /// Confidence in `[0, 1]`.
     pub score: f64,
+    /// The same before it was made a probability.
+    pub raw_score: f64,
     /// How it moved.
     pub motion: Motion,
     /// How the boxes came about.
     pub how: How,
     /// Mean log-odds a class, for the evidence.
     pub logits: Vec<f64>,
+    /// What cameras said: part of the log-odds.
+    pub looks: TrackLooks,
+    /// The model that gave its boxes whole.
+    pub given_by: Option<Arc<ModelSpec>>,
     /// One placement a sighting, in order of sweeps; never empty.
     pub placements: Vec<Placement>,
 }

@@ -98,6 +98,12 @@ fn boxes_are_ordered_sized_once_a_track_and_explained() {
         assert!(boxes.iter().all(|b| b.world_from_box.size_lwh_m == Vector3::from(track.size_lwh_m)));
         let evidence: serde_json::Value = serde_json::from_str(&boxes[0].evidence).unwrap();
         assert!(evidence["hits"].as_u64().unwrap() >= 4);
+        // The score is the probability that the named model makes of the raw one.
+        let confidence = &LabelConfig::default().clip.confidence;
+        assert_eq!(evidence["confidence"]["model"].as_str().unwrap(), confidence.id());
+        let raw = evidence["confidence"]["raw"].as_f64().unwrap();
+        let made = [confidence.vehicle, confidence.people].map(|map| map.probability(raw));
+        assert!(made.iter().any(|made| (made - boxes[0].score).abs() < 0.05), "{raw} -> {made:?}, got {}", boxes[0].score);
     }
 }
 
@@ -335,4 +341,48 @@ fn a_vehicle_that_is_first_seen_at_a_speed_beyond_the_gate_has_a_track() {
         let errors = errors_of(WALL, |seconds| [mps * (seconds - 0.8), -8.0, 0.0]);
         true_at_the_time_of_the_sample(&format!("first seen at {mps} m/s"), &errors, 8);
     }
+}
+
+#[test]
+fn what_is_not_sure_enough_for_a_label_is_suggested_with_the_boxes_that_it_would_have_had() {
+    let labelled = |change: &dyn Fn(&mut ClipConfig)| {
+        let mut config = LabelConfig::default();
+        change(&mut config.clip);
+        let mut labeler = ClipLabeler::new(&config, taxonomy(), ClipId(7));
+        for sweep in 0..15 {
+            let seconds = f64::from(sweep) * 0.1;
+            labeler.sweep(&SweepInput {
+                sample_id: format!("v:{sweep}").into(),
+                stamp_ns: i64::from(sweep) * NS_PER_S / 10,
+                points: &cast(&street(seconds)),
+                world_from_ego: Some(Pose::translation(5.0 * seconds, 0.0, 0.0)),
+                lidar_origin_ego_m: [0.0, 0.0, 1.8],
+            });
+        }
+        labeler.finish()
+    };
+    let suggested = |labels: &ClipLabels| -> std::collections::BTreeMap<u32, serde_json::Value> {
+        let of_rule = labels.findings.iter().filter(|finding| finding.rule == "BW-L007");
+        of_rule.map(|finding| (finding.track_id.unwrap().number, serde_json::from_str(&finding.values).unwrap())).collect()
+    };
+    let usual = labelled(&|_| {});
+    let strict = labelled(&|clip| (clip.min_score, clip.min_person_score) = (1.0, 1.0));
+    assert!(usual.tracks.len() >= 2 && strict.tracks.is_empty() && strict.boxes.is_empty());
+    let offered = suggested(&strict);
+    for track in &usual.tracks {
+        let values = &offered[&track.track_id.number];
+        let boxes: Vec<&Box3> = usual.boxes.iter().filter(|one| one.track_id == track.track_id).collect();
+        let rows = values["boxes"].as_array().unwrap();
+        assert_eq!((rows.len(), values["is_static"].as_bool()), (boxes.len(), Some(track.is_static)));
+        for (row, one) in rows.iter().zip(boxes) {
+            let c = one.world_from_box.center_m;
+            assert_eq!(row[0].as_i64(), Some(one.sample_stamp_ns));
+            assert!([c.x, c.y, c.z].iter().zip(1..).all(|(m, at)| (row[at].as_f64().unwrap() - m).abs() < 1e-3), "{row} {c}");
+        }
+    }
+    assert!(suggested(&usual).keys().all(|number| usual.tracks.iter().all(|track| track.track_id.number != *number)));
+    let silent = labelled(&|clip| (clip.min_score, clip.min_person_score, clip.min_suggested_score) = (1.0, 1.0, 1.0));
+    assert!(suggested(&silent).is_empty());
+    let without = labelled(&|clip| clip.min_suggested_score = 1.0);
+    assert_eq!((&usual.boxes, &usual.tracks), (&without.boxes, &without.tracks), "suggestions change no label");
 }

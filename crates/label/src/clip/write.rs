@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::placed::{Placed, Placement};
 use super::{ClipConfig, SweepInfo, priority};
+use crate::models::ModelSpec;
 
 /// Why a box is as it is; written as JSON.
 #[derive(Serialize)]
@@ -21,18 +22,59 @@ struct Evidence<'a> {
     edge_m: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused_edge_m: Option<f64>,
+    confidence: Confidence<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detector: Option<DetectorEvidence<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    camera: Option<CameraEvidence<'a>>,
+}
+
+/// Whose boxes a track is made of, where they were given whole.
+#[derive(Serialize)]
+struct DetectorEvidence<'a> {
+    model: &'a str,
+    version: &'a str,
+    sha256: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    manifest_sha256: &'a str,
+}
+
+/// What a camera network said of a track, and which one it was.
+#[derive(Serialize)]
+struct CameraEvidence<'a> {
+    model: &'a str,
+    version: &'a str,
+    sha256: &'a str,
+    manifest_sha256: &'a str,
+    looks: u32,
+    logits: Vec<f64>,
+}
+
+/// Where the score is from.
+#[derive(Serialize)]
+struct Confidence<'a> {
+    raw: f64,
+    model: &'a str,
 }
 
 /// Boxes ordered by (sample stamp, track), tracks ordered by number.
 #[must_use]
-pub fn write(placed: &[Placed], sweeps: &[SweepInfo], clip: ClipId, config: &ClipConfig) -> (Vec<Box3>, Vec<Track>) {
+pub fn write(
+    placed: &[Placed],
+    sweeps: &[SweepInfo],
+    clip: ClipId,
+    config: &ClipConfig,
+    camera: Option<&ModelSpec>,
+) -> (Vec<Box3>, Vec<Track>) {
     let mut boxes = Vec::new();
     let mut tracks = Vec::with_capacity(placed.len());
+    let model = config.confidence.id();
     for track in placed {
         let start = boxes.len();
         for (placement, predicted) in with_gaps(track, sweeps) {
             if let Some(info) = sweeps.get(placement.sweep) {
-                boxes.push(box_of(track, &placement, predicted, info, clip, config));
+                let evidence = evidence(track, &placement, camera, &model);
+                boxes.push(Box3 { evidence, ..box_of(track, &placement, predicted, info, clip, config) });
             }
         }
         tracks.extend(track_of(track, &boxes[start..], clip));
@@ -88,12 +130,20 @@ fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepIn
         num_lidar_pts: placement.num_points,
         predicted,
         source: LabelSource::Auto,
-        evidence: evidence(track, placement),
+        evidence: String::new(),
     }
 }
 
-fn evidence(track: &Placed, placement: &Placement) -> String {
+fn evidence(track: &Placed, placement: &Placement, camera: Option<&ModelSpec>, model: &str) -> String {
     let rounded = |value: &f64| (value * 100.0).round() / 100.0;
+    let camera = camera.filter(|_| track.looks.looks > 0).map(|spec| CameraEvidence {
+        model: &spec.name,
+        version: &spec.version,
+        sha256: &spec.sha256,
+        manifest_sha256: &spec.manifest_sha256,
+        looks: track.looks.looks,
+        logits: track.looks.logits.iter().map(rounded).collect(),
+    });
     let evidence = Evidence {
         points: placement.num_points,
         hits: track.placements.len(),
@@ -103,6 +153,14 @@ fn evidence(track: &Placed, placement: &Placement) -> String {
         refined: track.how.refined,
         edge_m: rounded(&track.how.edge_m),
         refused_edge_m: track.how.refused_edge_m.as_ref().map(rounded),
+        confidence: Confidence { raw: rounded(&track.raw_score), model },
+        detector: track.given_by.as_deref().map(|spec| DetectorEvidence {
+            model: &spec.name,
+            version: &spec.version,
+            sha256: &spec.sha256,
+            manifest_sha256: &spec.manifest_sha256,
+        }),
+        camera,
     };
     serde_json::to_string(&evidence).unwrap_or_default()
 }

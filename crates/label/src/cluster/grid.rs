@@ -184,7 +184,7 @@ impl ColumnGrid {
             if *count as usize >= min_points {
                 number[root] = groups.len() as u32;
                 let (label, tall) = (groups.len() as u32, self.columns[root].tall);
-                groups.push(Group { members: Vec::with_capacity(*count as usize), label, tall, beside_tall: 0.0 });
+                groups.push(Group { members: Vec::with_capacity(*count as usize), label, tall, beside_tall: 0.0, cut_out: false });
             }
         }
         for (column, root) in self.columns.iter_mut().zip(&roots) {

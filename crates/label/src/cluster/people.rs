@@ -4,16 +4,18 @@
 //! where they fall into two or more pieces, all of a person's width, the group is parted and every point goes to the nearest piece. Out of
 //! larger groups (a hedge, a low wall, a row of cars) upper bodies of a person's width are taken that have room about them.
 
-use super::{ClusterConfig, Group};
+use super::{ClusterConfig, Group, foreground};
 
 /// Groups longer than this are no handful of people (metres).
 const MAX_EXTENT_M: f32 = 5.0;
+/// A van is no longer; persons are looked for before what is (metres).
+const LONGEST_VAN_M: f32 = 6.5;
 /// Upper bodies stand between these heights above the ground (metres).
 const UPPER_BODY_M: std::ops::Range<f32> = 0.9..2.1;
 /// Where the heads of persons are above the ground (metres).
-const STANDING_M: std::ops::Range<f32> = 1.2..2.2;
+pub(super) const STANDING_M: std::ops::Range<f32> = 1.2..2.2;
 /// Widest upper body (metres).
-const MAX_PERSON_M: f32 = 1.0;
+pub(super) const MAX_PERSON_M: f32 = 1.0;
 /// Side of the fine grid's cells (metres).
 const FINE_M: f32 = 0.1;
 /// Fewest points of a piece.
@@ -38,7 +40,10 @@ pub(super) fn part(groups: &mut Vec<Group>, points: &[[f32; 3]], above: &[f32], 
         if let Some(centers) = pieces(&group, points, above, origin, config) {
             parted.extend(assign(&group, points, &centers, config.min_points as usize));
         } else {
-            let apart = take_out(&mut group, points, above, origin, config);
+            let mut apart = take_out(&mut group, points, above, origin, config);
+            if !group.tall && is_long(&group, points) {
+                apart.extend(foreground::take_out(&mut group, points, above, origin, config.people_range_m as f32));
+            }
             if group.members.len() >= config.min_points as usize {
                 parted.push(group);
             }
@@ -46,6 +51,19 @@ pub(super) fn part(groups: &mut Vec<Group>, points: &[[f32; 3]], above: &[f32], 
         }
     }
     *groups = parted;
+}
+
+/// Whether a group is longer than a van, so that it is several things or none.
+fn is_long(group: &Group, points: &[[f32; 3]]) -> bool {
+    let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
+    for member in &group.members {
+        let p = points[*member as usize];
+        for axis in 0..2 {
+            low[axis] = low[axis].min(p[axis]);
+            high[axis] = high[axis].max(p[axis]);
+        }
+    }
+    (high[0] - low[0]).max(high[1] - low[1]) > LONGEST_VAN_M
 }
 
 /// Persons who stand at a hedge, a low wall or a row of cars: upper bodies of a person's width with room about them.
@@ -79,7 +97,7 @@ fn take_out(group: &mut Group, points: &[[f32; 3]], above: &[f32], origin: [f32;
     if persons == 0 {
         return Vec::new();
     }
-    let empty = Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall };
+    let empty = Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall, cut_out: false };
     let mut taken = vec![empty; usize::from(persons)];
     let (mut top, mut low) = (vec![0.0f32; taken.len()], vec![false; taken.len()]);
     let owner_of = |member: &u32| {
@@ -294,7 +312,10 @@ fn flood(filled: &[bool], reach: i32) -> Vec<u32> {
 
 fn assign(group: &Group, points: &[[f32; 3]], centers: &[[f32; 2]], min_points: usize) -> Vec<Group> {
     let mut parts =
-        vec![Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall }; centers.len()];
+        vec![
+            Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall, cut_out: false };
+            centers.len()
+        ];
     for member in &group.members {
         let p = points[*member as usize];
         let distance = |c: &[f32; 2]| (c[0] - p[0]).hypot(c[1] - p[1]);

@@ -15,7 +15,7 @@ fn block(points: &mut Vec<[f32; 3]>, x: std::ops::Range<f32>, y: std::ops::Range
 
 fn groups(points: &[[f32; 3]]) -> Vec<Group> {
     let above: Vec<f32> = points.iter().map(|p| p[2]).collect();
-    cluster(points, &above, 0.22, [0.0; 3], &ClusterConfig::default()).groups
+    cluster(points, &above, 0.22, [0.0; 3], &[], &ClusterConfig::default()).groups
 }
 
 #[test]

@@ -28,6 +28,12 @@ pub trait Seen {
     /// Standard deviation of its centre (metres).
     fn sigma_m(&self) -> f64;
 
+    /// Whether it was found without the help of a track.
+    fn stands_alone(&self) -> bool;
+
+    /// Lidar points on it; zero where nobody counts them.
+    fn num_points(&self) -> u32;
+
     /// When it was where it is seen, relative to the stamp of its sweep.
     fn after_ns(&self) -> i64;
 
@@ -54,20 +60,35 @@ impl Seen for Candidate {
 
     fn whole(&self, class: ClassId, kind: Kind, size_lwh_m: [f64; 3]) -> Cuboid {
         match self.votes.get(usize::from(class.0)) {
+            _ if self.given_by.is_some() => self.ego_from_box,
             Some(vote) if vote.logit > IMPOSSIBLE => self.shape.complete(size_lwh_m, vote.turned, anchor(kind, self.lidar_xy)),
             _ => self.ego_from_box,
         }
     }
 
     fn whole_size(&self, class: &ClassSpec) -> [f64; 3] {
+        if self.given_by.is_some() {
+            return self.ego_from_box.size_lwh_m.into();
+        }
         let seen = self.shape.extents_m();
         let longest = seen[0].max(seen[1]).min(class.max_lwh_m[0]);
         [class.prior_lwh_m[0].max(longest), class.prior_lwh_m[1], self.shape.bottom_top_m[1].max(0.5)]
     }
 
     fn sigma_m(&self) -> f64 {
+        if self.given_by.is_some() {
+            return sigma_of_given_m(self.score);
+        }
         // Few points leave the sides uncertain.
         0.15 + 1.0 / f64::from(self.shape.num_points.max(1)).sqrt()
+    }
+
+    fn stands_alone(&self) -> bool {
+        !self.cut_out
+    }
+
+    fn num_points(&self) -> u32 {
+        self.shape.num_points
     }
 
     fn after_ns(&self) -> i64 {
@@ -78,7 +99,7 @@ impl Seen for Candidate {
         votes.resize(self.votes.len(), 0.0);
         for (sum, vote) in votes.iter_mut().zip(&self.votes) {
             // Older votes fade, so that a better view can change the class.
-            *sum = 0.9 * *sum + vote.logit;
+            *sum = 0.9 * *sum + vote.sum();
         }
         let best = (0..votes.len()).max_by(|a, b| votes[*a].total_cmp(&votes[*b]).then(b.cmp(a)));
         ClassId(best.unwrap_or(0) as u16)
@@ -124,8 +145,15 @@ impl Seen for SeenBox {
     }
 
     fn sigma_m(&self) -> f64 {
-        // A detector that is surer of an object is surer of its place.
-        0.15 + 0.35 * (1.0 - self.score)
+        sigma_of_given_m(self.score)
+    }
+
+    fn stands_alone(&self) -> bool {
+        true
+    }
+
+    fn num_points(&self) -> u32 {
+        0
     }
 
     fn after_ns(&self) -> i64 {
@@ -135,4 +163,9 @@ impl Seen for SeenBox {
     fn vote(&self, _votes: &mut Vec<f64>) -> ClassId {
         self.class
     }
+}
+
+/// A detector that is surer of an object is surer of its place.
+fn sigma_of_given_m(score: f64) -> f64 {
+    0.15 + 0.35 * (1.0 - score)
 }

@@ -25,7 +25,8 @@ fn car(x: f64, y: f64, taxonomy: &Taxonomy) -> Candidate {
     let class = taxonomy.find("car").unwrap();
     let turned = shape.extents_m()[1] > shape.extents_m()[0];
     let ego_from_box = shape.complete([4.5, 1.8, 1.5], turned, [0.0; 2]);
-    let votes = (0..4).map(|id| Vote { class: ClassId(id), logit: if id == class.0 { 2.0 } else { -3.0 }, turned }).collect();
+    let votes =
+        (0..4).map(|id| Vote { class: ClassId(id), logit: if id == class.0 { 2.0 } else { -3.0 }, camera: None, turned }).collect();
     Candidate {
         outline_moments: vec![PointMoment::default(); shape.outline.len()],
         shape,
@@ -34,9 +35,11 @@ fn car(x: f64, y: f64, taxonomy: &Taxonomy) -> Candidate {
         score: 0.88,
         ego_from_box,
         lidar_xy: [0.0; 2],
+        cut_out: false,
         stamp_ns: 0,
         points_ns: [0; 2],
         holds_after_ns: 0,
+        given_by: None,
     }
 }
 
@@ -137,4 +140,22 @@ fn a_hit_is_compared_with_the_track_at_the_moment_it_was_measured() {
     let tracks = tracker.finish();
     assert_eq!(tracks.iter().map(|t| t.observations.len()).collect::<Vec<_>>(), [12]);
     assert!((tracks[0].kalman.velocity_mps[0] - 20.0).abs() < 1.0, "{:?}", tracks[0].kalman);
+}
+
+#[test]
+fn a_track_does_not_feed_on_its_own_expectation() {
+    let taxonomy = taxonomy();
+    let mut tracker = Tracker::new(TrackConfig::default(), taxonomy.clone());
+    let mut expected = Vec::new();
+    for sweep in 0..12 {
+        let cut_out = sweep >= 6;
+        let stamp_ns = sweep as i64 * STEP_NS;
+        tracker.step(sweep, stamp_ns, &Pose::identity(), vec![Candidate { cut_out, ..car(20.0, 6.0, &taxonomy) }]);
+        expected.push(tracker.expected(stamp_ns + STEP_NS, &Pose::identity()));
+    }
+    // Confirmed after three hits, expected until three sweeps after the last one that needed no help.
+    assert_eq!(expected.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0]);
+    let vehicle = expected[5][0];
+    assert!((vehicle.ego_from_box.center_m.x - 20.0).hypot(vehicle.ego_from_box.center_m.y - 6.0) < 0.5, "{vehicle:?}");
+    assert_eq!(vehicle.last_points, 120);
 }

@@ -72,7 +72,7 @@ impl ClipTimes {
     fn sensor(&mut self, header: &FrameHeader) -> Option<&mut SensorTimes> {
         let name = (header.sensor.clone(), header.kind);
         let is_watched =
-            header.kind != SensorKind::Calibration && (self.sensors.len() < MAX_SENSORS || self.sensors.contains_key(&name));
+            crate::clocks::has_clock(header.kind) && (self.sensors.len() < MAX_SENSORS || self.sensors.contains_key(&name));
         let new = || SensorTimes {
             stamp_ref: header.stamp_ref,
             frames: 0,

@@ -10,6 +10,7 @@ fn the_embedded_default_is_the_default_of_every_part() {
     assert_eq!(config.sync, MatcherConfig::default());
     assert_eq!(config.clock, ClockConfig::default());
     assert_eq!(config.motion, MotionConfig::default());
+    assert_eq!((&config.odometry.icp, config.odometry.mode), (&OdometryConfig::default(), OdometryMode::Auto));
     assert_eq!(config.shard, WriterConfig::default());
     assert_eq!(config.kafka, KafkaConfig::default());
     assert_eq!(config.broker, BrokerConfig::default());
@@ -98,4 +99,17 @@ fn policies_and_timing_are_told_by_name_and_what_is_wrong_is_said() {
         let error = with(text).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn a_timing_of_a_sensor_that_never_came_is_told_with_the_nearest_that_did() {
+    let config =
+        Config::resolve("my.toml", "[sync.timing.ldiar]\ndeskewed = true\n[sync.timing.camera]\noffset_ms = 1.0\n").unwrap();
+    let sensors = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+    let warnings = config.strangers(&sensors(&["camera", "lidar"]));
+    assert_eq!(
+        warnings,
+        ["[sync.timing.ldiar] is told, and no message came from a sensor of that name (the nearest name that came: lidar)"]
+    );
+    assert!(config.strangers(&sensors(&[])).is_empty(), "nothing came, so nothing is known");
 }

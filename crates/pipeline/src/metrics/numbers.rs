@@ -25,9 +25,17 @@ const STAGE_BOUNDS_S: [f64; 12] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1
 /// Bounds from the close of a clip to its manifest entry, in seconds.
 const SEAL_BOUNDS_S: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
 /// Kinds of message, each with its place in [`Numbers::frames_read`].
-const KINDS: [SensorKind; 4] = [SensorKind::Transform, SensorKind::Calibration, SensorKind::Lidar, SensorKind::Camera];
+const KINDS: [SensorKind; 5] =
+    [SensorKind::Transform, SensorKind::Calibration, SensorKind::Lidar, SensorKind::Camera, SensorKind::Detections];
 /// Reasons that are shown from the start, as zeros: a rate needs a series before the first event.
-const DROPPED: [DropReason; 4] = [DropReason::Unmatched, DropReason::Duplicate, DropReason::EmptySweep, DropReason::AlreadySealed];
+const DROPPED: [DropReason; 6] = [
+    DropReason::Unmatched,
+    DropReason::Duplicate,
+    DropReason::EmptySweep,
+    DropReason::AlreadySealed,
+    DropReason::OtherCalibration,
+    DropReason::NotAsked,
+];
 const LATE: [LateReason; 2] = [LateReason::BehindOwnSensor, LateReason::SensorWasIdle];
 const DEAD: [&str; 10] = [
     reason::MISSING_HEADER,

@@ -238,8 +238,8 @@ impl Vehicle {
                 .map(|(kind, sensor)| format!("{kind}/{sensor}"))
                 .collect(),
             grade,
-            config_sha256: job.config.labels_sha256(&job.taxonomy),
-            models: BTreeMap::new(),
+            config_sha256: job.labels_sha256(),
+            models: job.networks.models(),
         })
     }
 

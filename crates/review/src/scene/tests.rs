@@ -28,6 +28,7 @@ fn a_frame_draws_points_boxes_headings_and_the_boxes_in_the_camera() {
     assert_eq!(found["/world/ego/lidar"]["Points3D:colors"], 1000);
     assert_eq!(found["/world/ego/boxes"]["Boxes3D:half_sizes"], 2);
     assert_eq!(found["/world/ego/boxes"]["Boxes3D:labels"], 2);
+    assert_eq!(found["/world/ego/boxes"]["evidence"], 2, "a click on a box says why it is as it is");
     assert_eq!(found["/world/ego/headings"]["Arrows3D:vectors"], 2);
     assert!(found["/world/ego/cameras/front/boxes"]["LineStrips2D:strips"] >= 12);
     assert_eq!(found["/world/ego/cameras/front/image"]["EncodedImage:blob"], 1);
@@ -101,6 +102,11 @@ fn a_camera_name_stays_one_part_of_the_path() {
 fn a_label_names_class_track_and_score() {
     let painter = Painter::new(fixture::taxonomy());
     assert_eq!(painter.label(&fixture::box3(12, 0.0, 0.0)), "car 12 · 0.93");
+    let mut voted = fixture::box3(12, 0.0, 0.0);
+    voted.evidence = r#"{"detector":{"model":"pointrcnn"},"camera":{"model":"yolox_nano","logits":[2.14,-1.0]}}"#.to_owned();
+    assert_eq!(painter.label(&voted), "car 12 · 0.93 · by pointrcnn · yolox_nano +2.1");
+    voted.evidence = r#"{"camera":["of another kind"]}"#.to_owned();
+    assert_eq!(painter.label(&voted), "car 12 · 0.93");
 }
 
 #[test]

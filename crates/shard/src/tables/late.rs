@@ -93,7 +93,7 @@ pub(crate) fn rows(batch: &Batch<'_>) -> Result<Vec<LateRow>, ShardError> {
 }
 
 fn parse_kind(word: &str) -> Option<SensorKind> {
-    [SensorKind::Transform, SensorKind::Calibration, SensorKind::Lidar, SensorKind::Camera]
+    [SensorKind::Transform, SensorKind::Calibration, SensorKind::Lidar, SensorKind::Camera, SensorKind::Detections]
         .into_iter()
         .find(|kind| kind.as_str() == word)
 }

@@ -11,7 +11,7 @@ use super::group::{self, Assignor, GroupProtocol, TopicLayout};
 use crate::error::SourceError;
 use crate::record::topic_name;
 
-/// The kinds that have a topic.
+/// The kinds that always have a topic.
 pub(crate) const KINDS: [SensorKind; 4] = [SensorKind::Lidar, SensorKind::Camera, SensorKind::Calibration, SensorKind::Transform];
 
 /// What librdkafka may prefetch for each partition, in KiB: two of the largest messages of a default topic. More would only move the
@@ -54,6 +54,9 @@ pub struct KafkaConfig {
     pub group_instance_id: String,
     /// Topics are `<prefix>.lidar`, `.camera`, `.calibration` and `.transform`, or `<prefix>.frames`.
     pub topic_prefix: String,
+    /// Whether `<prefix>.detections` is one of them: no option of its own, it follows from who finds the objects.
+    #[serde(skip)]
+    pub detections: bool,
     /// Which of the two.
     pub topic_layout: TopicLayout,
     /// Largest message in bytes; topics are made with it, and larger messages are refused on both ways.
@@ -82,6 +85,7 @@ impl Default for KafkaConfig {
             assignor: Assignor::default(),
             group_instance_id: String::new(),
             topic_prefix: "ad".to_owned(),
+            detections: false,
             topic_layout: TopicLayout::default(),
             max_message_bytes: 8 << 20,
             // About thirty of the largest sweeps: enough to ride out a pause of the pipeline of some seconds at 20 MB/s, little enough
@@ -102,7 +106,10 @@ impl KafkaConfig {
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
         match self.topic_layout {
-            TopicLayout::PerKind => KINDS.iter().map(|kind| self.topic(*kind)).collect(),
+            TopicLayout::PerKind => {
+                let kinds = KINDS.into_iter().chain(self.detections.then_some(SensorKind::Detections));
+                kinds.map(|kind| self.topic(kind)).collect()
+            }
             TopicLayout::Single => vec![format!("{}.frames", self.topic_prefix)],
         }
     }
@@ -305,6 +312,8 @@ mod tests {
         assert!(number("receive.message.max.bytes") >= number("fetch.max.bytes") + 512);
         assert_eq!(config.producer_config().unwrap().get("partitioner"), Some("murmur2_random"));
         assert_eq!(config.topics(), ["ad.lidar", "ad.camera", "ad.calibration", "ad.transform"]);
+        let asked = KafkaConfig { detections: true, ..config.clone() };
+        assert_eq!(asked.topics().last().unwrap(), "ad.detections");
     }
 
     #[test]

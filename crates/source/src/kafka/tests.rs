@@ -99,6 +99,7 @@ fn message(kind: SensorKind, vehicle: &str, seq: u64, bytes: usize) -> OutgoingM
         SensorKind::Camera => "foxglove.CompressedImage",
         SensorKind::Calibration => "foxglove.CameraCalibration",
         SensorKind::Transform => "foxglove.FrameTransforms",
+        SensorKind::Detections => "boxwright.Detections",
     };
     let stamp_ns = 1_700_000_000_000_000_000 + i64::try_from(seq).unwrap() * 100_000_000;
     OutgoingMessage {

@@ -28,6 +28,8 @@ pub struct TopicPlan {
     pub prefix: String,
     /// One topic a kind, or one for all.
     pub layout: TopicLayout,
+    /// Whether there is one for boxes of a detector outside.
+    pub detections: bool,
     /// Partitions of each topic: the most workers that can share the work. Dead-letter topics have one.
     pub partitions: i32,
     /// Copies of each partition.
@@ -46,6 +48,7 @@ impl TopicPlan {
         Self {
             prefix: config.topic_prefix.clone(),
             layout: config.topic_layout,
+            detections: config.detections,
             partitions: 1,
             replication: 1,
             max_message_bytes: config.wire_message_bytes(),
@@ -55,7 +58,12 @@ impl TopicPlan {
 
     /// Name and partition count of every topic.
     fn topics(&self) -> Vec<(String, i32)> {
-        let config = KafkaConfig { topic_prefix: self.prefix.clone(), topic_layout: self.layout, ..KafkaConfig::default() };
+        let config = KafkaConfig {
+            topic_prefix: self.prefix.clone(),
+            topic_layout: self.layout,
+            detections: self.detections,
+            ..KafkaConfig::default()
+        };
         let frames: Vec<(String, i32)> = config.topics().into_iter().map(|name| (name, self.partitions)).collect();
         let letters: Vec<(String, i32)> = frames.iter().map(|(name, _)| (dead_letter::topic_of(name), 1)).collect();
         frames.into_iter().chain(letters).collect()

@@ -151,6 +151,7 @@ impl KittiRaw {
             SensorKind::Camera => ("foxglove.CompressedImage", StampRef::Trigger),
             SensorKind::Calibration => ("foxglove.CameraCalibration", StampRef::Instant),
             SensorKind::Transform => ("foxglove.FrameTransforms", StampRef::Instant),
+            SensorKind::Detections => ("boxwright.Detections", StampRef::SweepMid),
         };
         OutgoingMessage {
             kind,
@@ -176,7 +177,7 @@ impl KittiRaw {
                 let (format, data) = files::read_image(path)?;
                 Ok(wire::encode_compressed_image(*stamp_ns, &frame.sensor, format, &data))
             }
-            SensorKind::Transform | SensorKind::Calibration => {
+            SensorKind::Transform | SensorKind::Calibration | SensorKind::Detections => {
                 let packet = read_packet(&frame.file)?;
                 let world = self.world.ok_or_else(|| format!("{}: expected an origin of the world, got none", path.display()))?;
                 let world_from_ego = world.world_from_imu(&packet) * self.imu_from_velo;

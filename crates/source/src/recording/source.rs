@@ -10,7 +10,8 @@ use bytes::Bytes;
 use crate::error::SourceError;
 use crate::record::{OutgoingMessage, PartitionId, Record, Recording, Rejected, Source, SourceEvent, parse_headers, topic_name};
 
-const KINDS: [SensorKind; 4] = [SensorKind::Lidar, SensorKind::Camera, SensorKind::Calibration, SensorKind::Transform];
+const KINDS: [SensorKind; 5] =
+    [SensorKind::Lidar, SensorKind::Camera, SensorKind::Calibration, SensorKind::Transform, SensorKind::Detections];
 
 /// Reads a [`Recording`] as if it came from Kafka: one partition per topic, offsets counted within the topic.
 ///

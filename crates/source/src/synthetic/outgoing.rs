@@ -36,12 +36,14 @@ fn outgoing(frame: SyntheticFrame, vehicle: &Arc<str>, grade: &Arc<str>) -> Outg
         SensorKind::Camera => "foxglove.CompressedImage",
         SensorKind::Calibration => "foxglove.CameraCalibration",
         SensorKind::Transform => "foxglove.FrameTransforms",
+        SensorKind::Detections => "boxwright.Detections",
     };
     let payload = match &frame.frame {
         SensorFrame::Lidar(sweep) => wire::encode_point_cloud(frame.stamp_ns, &sweep.frame_id, &sweep.points),
         SensorFrame::Camera(image) => wire::encode_compressed_image(frame.stamp_ns, &image.frame_id, &image.format, &image.data),
         SensorFrame::Calibration { frame_id, model } => wire::encode_camera_calibration(frame.stamp_ns, frame_id, model),
         SensorFrame::Transforms(edges) => wire::encode_transforms(edges),
+        SensorFrame::Detections(found) => wire::encode_detections(found),
     };
     OutgoingMessage {
         kind,

@@ -182,6 +182,7 @@ pub fn encode(stamp_ns: i64, frame: &SensorFrame) -> (&'static str, Bytes) {
             ("foxglove.CameraCalibration", encode_camera_calibration(stamp_ns, frame_id, model))
         }
         SensorFrame::Transforms(edges) => ("foxglove.FrameTransforms", encode_transforms(edges)),
+        SensorFrame::Detections(found) => (super::detections::SCHEMA, super::encode_detections(found)),
     }
 }
 
