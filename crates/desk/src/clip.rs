@@ -129,7 +129,9 @@ impl DeskClip {
             let Some(track) = finding.track_id.map(|id| id.number) else { continue };
             if finding.rule.as_ref() != suggestion::RULE {
                 findings.entry(track).or_default().push(finding);
-            } else if let Some(suggested) = suggestion::read(&finding, taxonomy, |stamp_ns| places.get(&stamp_ns).copied()) {
+            } else if base.revision != first.revision {
+                // What people closed before that revision is not asked again.
+            } else if let Some(suggested) = suggestion::read(&finding, |stamp_ns| places.get(&stamp_ns).copied()) {
                 labels.suggest(track, suggested);
             }
         }

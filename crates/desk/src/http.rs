@@ -24,7 +24,7 @@
 //! needs a header that a foreign page cannot set. The page may talk to this server only (`Content-Security-Policy`).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -83,6 +83,10 @@ const VIEWER_STALLS: Duration = Duration::from_secs(60);
 const SIGN_INS_AT_ONCE: usize = 1;
 /// How long somebody waits for their turn to sign in.
 const SIGN_IN_TURN: Duration = Duration::from_secs(10);
+/// How long a download waits for others: the page asks again, and a queue that nobody leaves would look like a page that hangs.
+const SERVED_WITHIN: Duration = Duration::from_secs(60);
+/// A reader who takes longer for a sweep of some megabytes does not keep others waiting any more; its bytes stay until it is done or gone.
+const SLOW_READER: Duration = Duration::from_secs(30);
 
 /// A running desk; it stops when it is shut down or dropped.
 #[derive(Debug)]
@@ -140,7 +144,7 @@ struct Site {
     /// See [`RECORDINGS_IN_FLIGHT`].
     recordings: Arc<Semaphore>,
     /// See [`SIGN_INS_AT_ONCE`].
-    sign_ins: Semaphore,
+    sign_ins: Arc<Semaphore>,
     /// The viewer's files.
     viewer: Vec<CanvasFile>,
 }
@@ -165,7 +169,7 @@ pub fn serve(desk: Arc<Desk>, bind: SocketAddr) -> Result<DeskServer, DeskError>
         cookie,
         in_flight: Arc::new(Semaphore::new(SWEEPS_IN_FLIGHT)),
         recordings: Arc::new(Semaphore::new(RECORDINGS_IN_FLIGHT)),
-        sign_ins: Semaphore::new(SIGN_INS_AT_ONCE),
+        sign_ins: Arc::new(Semaphore::new(SIGN_INS_AT_ONCE)),
     };
     let router = router(Arc::new(site));
     let failed = DeskError::file("cannot start the review server");
@@ -361,18 +365,21 @@ async fn sign_in(State(site): State<Arc<Site>>, Sent(asked): Sent<SignIn>) -> An
     let turn = match &asked.key {
         Some(_) => None,
         None => {
-            let turn = tokio::time::timeout(SIGN_IN_TURN, site.sign_ins.acquire()).await;
+            let turn = tokio::time::timeout(SIGN_IN_TURN, site.sign_ins.clone().acquire_owned()).await;
             let busy = || DeskError::TooMany("many people sign in at this moment: try again".to_owned());
             Some(turn.map_err(|_| busy())?.map_err(|_| busy())?)
         }
     };
     let (desk, cookie) = (site.desk.clone(), site.cookie.clone());
-    let signed = waiting(move || match &asked.key {
-        Some(key) => desk.sign_in_by_key(key, now_ms()),
-        None => desk.sign_in(&asked.name, &asked.password, now_ms()),
+    let signed = waiting(move || {
+        // Kept until the work is done, also for somebody who hangs up meanwhile.
+        let _turn = turn;
+        match &asked.key {
+            Some(key) => desk.sign_in_by_key(key, now_ms()),
+            None => desk.sign_in(&asked.name, &asked.password, now_ms()),
+        }
     })
     .await;
-    drop(turn);
     let (token, person) = signed?;
     let mut response = json_body(&json!({ "person": person }));
     if let Ok(cookie) = HeaderValue::from_str(&format!("{cookie}={token}; Path=/; HttpOnly; SameSite=Strict")) {
@@ -469,10 +476,32 @@ async fn open_clip(by: Caller, Path(name): Path<ClipName>) -> Answer {
     by.json(move |desk, person, now| desk.open_clip(person, &name, now)).await
 }
 
-/// Bytes that give their permit back when the last of them is sent.
+/// Bytes that give their permit back when the last of them is sent, or after [`SLOW_READER`].
 struct Held {
     data: Vec<u8>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Held {
+    fn new(data: Vec<u8>, permit: OwnedSemaphorePermit, runtime: &tokio::runtime::Handle) -> Self {
+        let permit = Arc::new(Mutex::new(Some(permit)));
+        let kept = Arc::downgrade(&permit);
+        runtime.spawn(async move {
+            tokio::time::sleep(SLOW_READER).await;
+            if let Some(permit) = kept.upgrade() {
+                drop(permit.lock().unwrap_or_else(PoisonError::into_inner).take());
+            }
+        });
+        Self { data, _permit: permit }
+    }
+}
+
+/// A turn among those who are served at once, waited for no longer than [`SERVED_WITHIN`].
+async fn turn_of(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, DeskError> {
+    match tokio::time::timeout(SERVED_WITHIN, turns.clone().acquire_owned()).await {
+        Ok(turn) => turn.map_err(|_| DeskError::Broken),
+        Err(_) => Err(DeskError::TooMany("the server is busy with other downloads: try again".to_owned())),
+    }
 }
 
 impl AsRef<[u8]> for Held {
@@ -487,11 +516,12 @@ async fn sensed(
     name: ClipName,
     find: impl FnOnce(&Scene) -> Result<(&'static str, Vec<u8>), DeskError> + Send + 'static,
 ) -> Answer {
-    let permit = by.site.in_flight.clone().acquire_owned().await.map_err(|_| DeskError::Broken)?;
+    let permit = turn_of(&by.site.in_flight).await?;
+    let runtime = tokio::runtime::Handle::current();
     by.answer(move |desk, person, now| {
         let (kind, data) = find(&*desk.scene(person, &name, now)?)?;
         let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "private, max-age=3600")];
-        Ok((headers, Body::from(Bytes::from_owner(Held { data, _permit: permit }))).into_response())
+        Ok((headers, Body::from(Bytes::from_owner(Held::new(data, permit, &runtime)))).into_response())
     })
     .await
 }
@@ -673,9 +703,10 @@ fn octets(bytes: Vec<u8>) -> Response {
 
 /// Sweeps and images of a clip as a recording, encoded while it is sent.
 async fn recording(State(site): State<Arc<Site>>, Path(name): Path<ClipName>, Path(address): Path<RecordingAddress>) -> Answer {
-    let permit = site.recordings.clone().acquire_owned().await.map_err(|_| DeskError::Broken)?;
+    // The address first: it is good for a minute, and who has none waits for nothing.
     let desk = site.desk.clone();
     let (scene, encoder) = waiting(move || desk.signed_recording(&name, &address, now_ms())).await?;
+    let permit = turn_of(&site.recordings).await?;
     let (out, mut frames) = tokio::sync::mpsc::channel(FRAMES_AHEAD);
     let runtime = tokio::runtime::Handle::current();
     let encode = move || {

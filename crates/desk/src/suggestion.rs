@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use boxwright_model::{Cuboid, Taxonomy};
+use boxwright_model::Cuboid;
 use boxwright_shard::StoredFinding;
 use nalgebra::Vector3;
 use serde::Deserialize;
@@ -23,10 +23,10 @@ struct Values {
     boxes: Vec<(i64, f64, f64, f64, f64, u32)>,
 }
 
-/// The track that a finding suggests. None where it says nothing that can be drawn: an older program wrote it, or another one.
-pub(crate) fn read(finding: &StoredFinding, taxonomy: &Taxonomy, sample_of: impl Fn(i64) -> Option<u32>) -> Option<TrackDoc> {
+/// The track that a finding suggests. None where it says nothing that can be drawn: an older program wrote it, or another one. A class that
+/// is not in the taxonomy any more stays: what was decided about the track must not be lost with its name.
+pub(crate) fn read(finding: &StoredFinding, sample_of: impl Fn(i64) -> Option<u32>) -> Option<TrackDoc> {
     let values: Values = serde_json::from_str(&finding.values).ok()?;
-    taxonomy.find(&values.class)?;
     let size = Vector3::from(values.size_lwh_m);
     let state_of = |(stamp_ns, x, y, z, yaw, points): &(i64, f64, f64, f64, f64, u32)| {
         let cuboid = Cuboid::upright(Vector3::new(*x, *y, *z), size, *yaw);
@@ -65,10 +65,9 @@ mod tests {
 
     #[test]
     fn a_suggestion_has_its_boxes_where_the_clip_has_samples() {
-        let taxonomy = crate::fixture::taxonomy();
         let text = r#"{"class":"car","score":0.2,"is_static":true,"size_lwh_m":[4.0,1.8,1.5],"boxes":[[1,5.0,2.0,0.8,0.5,30],[2,5.0,2.0,0.8,0.5,0],[77,5.0,2.0,0.8,0.5,9]]}"#;
         let sample_of = |stamp_ns: i64| u32::try_from(stamp_ns).ok().filter(|stamp| *stamp < 10);
-        let track = read(&finding(text), &taxonomy, sample_of).unwrap();
+        let track = read(&finding(text), sample_of).unwrap();
         assert_eq!(track.boxes.keys().copied().collect::<Vec<_>>(), [1, 2], "there is no sample at 77");
         assert_eq!((track.boxes[&1].points, track.boxes[&1].predicted, track.boxes[&2].predicted), (30, false, true));
         assert!((track.boxes[&1].cuboid().yaw_rad() - 0.5).abs() < 1e-12);
@@ -77,16 +76,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_drawn_is_left_out() {
-        let taxonomy = crate::fixture::taxonomy();
         let any = |_: i64| Some(0);
         for wrong in [
             "",
             "{}",
-            r#"{"class":"dragon","score":0.2,"is_static":true,"size_lwh_m":[4,2,1],"boxes":[[1,0,0,0,0,3]]}"#,
             r#"{"class":"car","score":0.2,"is_static":true,"size_lwh_m":[4,-2,1],"boxes":[[1,0,0,0,0,3]]}"#,
             r#"{"class":"car","score":0.2,"is_static":true,"size_lwh_m":[4,2,1],"boxes":[]}"#,
         ] {
-            assert!(read(&finding(wrong), &taxonomy, any).is_none(), "{wrong}");
+            assert!(read(&finding(wrong), any).is_none(), "{wrong}");
         }
     }
 }

@@ -48,7 +48,8 @@ export function newId() {
 export class Outbox {
   constructor(database, person, { done, conflict, refused, changed }) {
     this.database = database;
-    this.prefix = `boxwright.outbox.${database}.${person}.`;
+    // The bar stands in no name, so that no name is the beginning of another one's.
+    this.prefix = `boxwright.outbox.${database}|${encodeURIComponent(person)}|`;
     this.key = this.prefix + newId();
     this.listeners = { done, conflict, refused, changed };
     this.items = [];

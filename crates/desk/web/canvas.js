@@ -7,7 +7,7 @@
 import { ask, bytesOf, clipPath, same } from './api.js';
 
 const TIMELINE = 'frame', BOXES = '/world/ego/boxes', CHANNEL = 'labels';
-const LOOK_MS = 100, CHANGED_MS = 120, OPEN_S = 300;
+const LOOK_MS = 100, CHANGED_MS = 120, AGAIN_MS = 2000, OPEN_S = 300;
 
 // Whether a graphics card would draw it. Where a processor must, it takes its time from everything else, so people have to ask for it.
 export function isDrawnByHardware() {
@@ -152,7 +152,8 @@ export class Canvas {
       const now = [...this.stale];
       this.stale.clear();
       if (!now.length || !this.recording) return;
-      await this.boxes(now).catch(() => {});
+      // What could not be had is asked for again.
+      await this.boxes(now).catch(() => setTimeout(() => this.changed(now), AGAIN_MS));
       this.focused = null;
       this.look(this.track, this.sample);
     }, CHANGED_MS);

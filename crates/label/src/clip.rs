@@ -60,11 +60,11 @@ pub use placed::{How, Placed, Placement};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClipConfig {
-    /// Vehicles less likely than this are dropped.
+    /// Vehicles with a lower raw score are dropped: the score before [`confidence`] makes a probability of it.
     pub min_score: f64,
-    /// People and riders less likely than this are dropped: most narrow upright things are posts.
+    /// The same for people and riders: most narrow upright things are posts.
     pub min_person_score: f64,
-    /// What is less likely than a label must be, but no less than this, is suggested to people.
+    /// What has a lower raw score than a label must have, but no lower one than this, is suggested to people.
     pub min_suggested_score: f64,
     /// Tracks with fewer hits are dropped.
     pub min_hits: u32,

@@ -296,15 +296,17 @@ impl AnchorHeads {
     }
 }
 
-/// Keeps the surest of boxes whose middles are near to each other.
+/// Keeps the surest of boxes of a class whose middles are near to each other.
 fn suppress(mut found: Vec<RawCuboid>, min_distance_m: f64) -> Vec<RawCuboid> {
     // Stable: equal scores stay in the order of the cells.
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(MAX_BOXES);
     let mut kept: Vec<RawCuboid> = Vec::new();
     for one in found {
-        let near =
-            |other: &RawCuboid| (other.center_m[0] - one.center_m[0]).hypot(other.center_m[1] - one.center_m[1]) < min_distance_m;
+        let near = |other: &RawCuboid| {
+            other.class == one.class
+                && (other.center_m[0] - one.center_m[0]).hypot(other.center_m[1] - one.center_m[1]) < min_distance_m
+        };
         if !kept.iter().any(near) {
             kept.push(one);
         }

@@ -260,7 +260,10 @@ impl Odometry {
     /// ones are searched farther about where the motion leads, until [`OdometryConfig::give_up_s`] have passed.
     pub fn sweep(&mut self, stamp_ns: i64, points_in_ego: &PointCloud, is_deskewed: bool) -> Result<Pose, Unplaced> {
         let placed = self.place(stamp_ns, points_in_ego, is_deskewed);
-        self.is_lost = placed.is_err();
+        // A sweep with the stamp of the one before says nothing of where the vehicle is.
+        if !matches!(placed, Err(Unplaced::NotNewer)) {
+            self.is_lost = placed.is_err();
+        }
         placed
     }
 

@@ -207,13 +207,9 @@ impl ClipBuilder {
         self.times.late(header);
     }
 
-    /// Models of services outside whose boxes were used, with the hash of their weights: for the manifest entry.
-    pub(crate) fn models_outside(&self) -> BTreeMap<String, String> {
-        self.inbox.iter().flat_map(Inbox::models).collect()
-    }
-
-    /// Ends the clip: everything undecided is decided, and the labels of the whole clip leave.
-    pub(crate) fn finish(mut self, rig: &Rig, out: &mut Vec<ClipOutput>) -> ClipCounts {
+    /// Ends the clip: everything undecided is decided, and the labels of the whole clip leave. Also the models of services outside whose boxes
+    /// were used, with the hash of their weights, for the manifest entry: the last sweeps are labelled only here.
+    pub(crate) fn finish(mut self, rig: &Rig, out: &mut Vec<ClipOutput>) -> (ClipCounts, BTreeMap<String, String>) {
         self.finish_pending(rig, None, out);
         let mut events = Vec::new();
         self.matcher.finish(&mut events);
@@ -228,6 +224,7 @@ impl ClipBuilder {
         let mut learned = self.looker.finish();
         learned.extend(self.unanswered.finish(self.without));
         let mut dropped = Vec::new();
+        let models = self.inbox.iter().flat_map(Inbox::models).collect();
         learned.extend(self.inbox.map(|inbox| inbox.finish(&mut dropped)).unwrap_or_default());
         out.extend(dropped.into_iter().map(ClipOutput::Dropped));
         self.counts.boxes += labels.boxes.len() as u64;
@@ -240,7 +237,7 @@ impl ClipBuilder {
             out.push(ClipOutput::Row(Row::Findings(learned)));
         }
         out.push(ClipOutput::Row(Row::Findings(labels.findings)));
-        self.counts
+        (self.counts, models)
     }
 
     fn pose(&mut self, rig: &Rig, header: &FrameHeader, pose: StampedPose, out: &mut Vec<ClipOutput>) {
@@ -442,6 +439,7 @@ impl ClipBuilder {
             _ => return Turn::without(Without::BuiltIn),
         };
         let mut given: Option<GivenBoxes> = None;
+        let mut lacking = Vec::new();
         for sweep in sweeps {
             match inbox.of_sweep(&sweep.sensor, sweep.stamp_ns) {
                 Ok(mut found) => {
@@ -455,8 +453,11 @@ impl ClipBuilder {
                         None => given = Some(found),
                     }
                 }
-                Err(why) => self.unanswered.note(&sweep.sensor, sweep.stamp_ns, why),
+                Err(why) => lacking.push((sweep, why)),
             }
+        }
+        for (sweep, why) in lacking {
+            self.unanswered.note(&sweep.sensor, sweep.stamp_ns, why, given.is_some());
         }
         given.map_or_else(|| Turn::without(self.without), Turn::Given)
     }
@@ -465,7 +466,7 @@ impl ClipBuilder {
     fn label_sweep(&mut self, input: &SweepInput<'_>, turn: &Turn, views: &[View], sensor: &Arc<str>) -> Vec<Box3> {
         let labelled = look::with_looks(views, |looks| self.labeler.sweep_by(input, turn.detector(), looks));
         let labelled = labelled.or_else(|error| {
-            self.unanswered.note(sensor, input.stamp_ns, error.to_string().into());
+            self.unanswered.note(sensor, input.stamp_ns, error.to_string().into(), false);
             let instead = Turn::without(self.without);
             look::with_looks(views, |looks| self.labeler.sweep_by(input, instead.detector(), looks))
         });

@@ -373,21 +373,23 @@ impl Config {
     /// are left out, because they change nothing.
     #[must_use]
     pub fn labels_sha256(&self, taxonomy: &Taxonomy) -> String {
+        // What other data sets call a class decides no label.
+        let mut classes = taxonomy.classes().to_vec();
+        classes.iter_mut().for_each(|class| class.names.clear());
         let deciding = format!(
-            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{taxonomy:?}",
+            "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{}|{classes:?}",
             self.clip,
             self.frames,
             self.order,
             self.sync,
             self.clock,
             self.motion,
+            self.odometry,
             self.label,
             self.detector,
             self.networks.deciding()
         );
-        // Left out where it is as it comes: clips with pose messages then have the bytes that they had before there was an odometry.
-        let own_motion = if self.odometry == OwnMotionConfig::default() { String::new() } else { format!("|{:?}", self.odometry) };
-        sha256_hex(format!("{deciding}{own_motion}").as_bytes())
+        sha256_hex(deciding.as_bytes())
     }
 }
 
@@ -435,14 +437,16 @@ fn overlay(base: &mut Table, user: Table, prefix: &str, name: &str) -> Result<()
 }
 
 impl Config {
-    /// A warning for every sensor whose timing is told and that is none of those that came: most likely its name is misspelt, and the
-    /// timing does nothing. None where nothing came.
+    /// A warning for every sensor that an option names and that is none of those that came: most likely its name is misspelt, and the
+    /// option does nothing. None where nothing came.
     pub(crate) fn strangers(&self, sensors: &BTreeSet<Arc<str>>) -> Vec<String> {
-        let unknown = self.sync.timing.keys().filter(|name| !sensors.is_empty() && !sensors.contains(name.as_str()));
-        let warning = |name: &String| {
+        let lidar = Some(&self.odometry.lidar).filter(|name| !name.is_empty()).map(|name| ("odometry", name));
+        let told = self.sync.timing.keys().map(|name| ("sync.timing", name)).chain(lidar);
+        let unknown = told.filter(|(_, name)| !sensors.is_empty() && !sensors.contains(name.as_str()));
+        let warning = |(table, name): (&str, &String)| {
             let nearest = sensors.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
             let came = nearest.map(|nearest| format!(" (the nearest name that came: {nearest})")).unwrap_or_default();
-            format!("[sync.timing.{name}] is told, and no message came from a sensor of that name{came}")
+            format!("[{table}] names {name}, and no message came from a sensor of that name{came}")
         };
         unknown.map(warning).collect()
     }

@@ -292,9 +292,10 @@ impl LaneState {
         {
             out.extend(open.take_late_rows().into_iter().map(ClipOutput::Row));
             let OpenClip { builder, mut dropped, late, dead_lettered, used, .. } = open;
-            info.models.extend(builder.models_outside());
             let labelling = self.context.metrics.time_clip(Stage::Label, &vehicle, clip);
-            counts = builder.finish(rig, &mut out);
+            let models;
+            (counts, models) = builder.finish(rig, &mut out);
+            info.models.extend(models);
             drop(labelling);
             for output in &out {
                 if let ClipOutput::Dropped(reason) = output {

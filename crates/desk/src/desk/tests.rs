@@ -590,6 +590,14 @@ fn a_suggestion_is_an_item_and_becomes_a_label_only_by_a_persons_word() {
     // After a start from the same database it is what the person made of it.
     let desk = desk_with_findings(folder.path());
     assert_eq!(desk.open_clip(&ana, &name(), 10).unwrap()["tracks"]["5"]["verdict"], json!("accepted"));
+    drop(desk);
+    // Another database starts from the newest revision: what was closed before it is not asked again.
+    let other = folder.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let dataset = Dataset::open(&folder.path().join("dataset")).unwrap();
+    let desk = Desk::open(crate::fixture::setup(dataset, crate::fixture::store(&other))).unwrap();
+    let tracks = desk.open_clip(&ana, &name(), 11).unwrap()["tracks"].clone();
+    assert!(tracks.as_object().unwrap().values().all(|track| track["verdict"] != "suggested"), "{tracks}");
 }
 
 #[test]

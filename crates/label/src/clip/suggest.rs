@@ -2,7 +2,8 @@
 //!
 //! Recall that is bought with false labels costs everybody who reads them; recall that is offered costs one look. So a track that is not sure
 //! enough for a label and stands in no label is suggested, as a finding `BW-L007` that bears its boxes, and becomes a label only when a person
-//! says so. It is not suggested where the look costs more than it is expected to save ([`ClipConfig::min_suggested_score`]).
+//! says so. How low a score may be is [`ClipConfig::min_suggested_score`]; the queue orders suggestions by the probability that
+//! [`super::confidence`] makes of the score.
 
 use boxwright_model::{Box3, ClipId, Finding, Severity, Taxonomy};
 use serde_json::json;

@@ -165,18 +165,22 @@ impl Detector for Nobody {
     }
 }
 
-/// Sweeps that their provider had no answer for, by sensor and reason.
+/// Sweeps that their provider had no answer for, by sensor, reason, and whether it had one for another sweep of the same sample: then the
+/// boxes of that one are all that the sample has.
 #[derive(Default)]
 pub(super) struct Unanswered {
-    by_reason: BTreeMap<(Arc<str>, Arc<str>), Lacking>,
+    by_reason: BTreeMap<(Arc<str>, Arc<str>, bool), Lacking>,
 }
 
 impl Unanswered {
-    pub(super) fn note(&mut self, sensor: &Arc<str>, stamp_ns: i64, why: Arc<str>) {
-        let known = self.by_reason.keys().filter(|(of, _)| of == sensor).count();
-        let key = (sensor.clone(), why.clone());
-        let key =
-            if known < MAX_REASONS || self.by_reason.contains_key(&key) { key } else { (sensor.clone(), "other reasons".into()) };
+    pub(super) fn note(&mut self, sensor: &Arc<str>, stamp_ns: i64, why: Arc<str>, others_answered: bool) {
+        let known = self.by_reason.keys().filter(|(of, ..)| of == sensor).count();
+        let key = (sensor.clone(), why.clone(), others_answered);
+        let key = if known < MAX_REASONS || self.by_reason.contains_key(&key) {
+            key
+        } else {
+            (sensor.clone(), "other reasons".into(), others_answered)
+        };
         let lacking = self.by_reason.entry(key).or_insert(Lacking { sweeps: 0, first_ns: stamp_ns, why });
         lacking.sweeps += 1;
     }
@@ -186,15 +190,19 @@ impl Unanswered {
             Without::BuiltIn => "the built-in detector labelled them",
             Without::Nothing => "they have no objects of their own",
         };
-        let finding = |((sensor, _), Lacking { sweeps, first_ns, why }): ((Arc<str>, Arc<str>), Lacking)| Finding {
-            rule: "BW-R003",
-            severity: Severity::Warning,
-            stamp_ns: first_ns,
-            track_id: None,
-            sample_id: None,
-            message: format!("the detector had no boxes for {sweeps} sweeps of {sensor}: {why}; {instead}"),
-            values: serde_json::json!({ "sensor": &*sensor, "sweeps": sweeps, "why": &*why }).to_string(),
-        };
+        let finding =
+            |((sensor, _, others_answered), Lacking { sweeps, first_ns, why }): ((Arc<str>, Arc<str>, bool), Lacking)| Finding {
+                rule: "BW-R003",
+                severity: Severity::Warning,
+                stamp_ns: first_ns,
+                track_id: None,
+                sample_id: None,
+                message: format!(
+                    "the detector had no boxes for {sweeps} sweeps of {sensor}: {why}; {}",
+                    if others_answered { "the samples have those of their other sweeps alone" } else { instead }
+                ),
+                values: serde_json::json!({ "sensor": &*sensor, "sweeps": sweeps, "why": &*why }).to_string(),
+            };
         self.by_reason.into_iter().map(finding).collect()
     }
 }

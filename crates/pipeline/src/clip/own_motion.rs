@@ -110,9 +110,12 @@ impl OwnMotion {
         for (sensor, count) in waiting {
             *points.entry(sensor.clone()).or_default() += count;
         }
+        // One that does not come is most likely misspelt: the run warns of it, and poses from another lidar are better than none.
+        let named = Some(self.config.lidar.as_str()).filter(|name| !name.is_empty()).map(Arc::<str>::from);
+        let is_there = named.as_ref().is_some_and(|name| points.contains_key(name));
         // Of equals the first by name.
         let fullest = points.into_iter().rev().max_by_key(|(_, count)| *count).map(|(sensor, _)| sensor);
-        let named = Some(self.config.lidar.as_str()).filter(|name| !name.is_empty()).map(Arc::from);
+        let named = named.filter(|_| is_there);
         let Some(lidar) = named.or(fullest) else { return };
         self.source = Source::Own(Box::new(Followed {
             lidar,
@@ -150,6 +153,8 @@ impl OwnMotion {
                 }
                 Some(world_from_ego)
             }
+            // Twice the same stamp: the first of them has been placed.
+            Err(Unplaced::NotNewer) => None,
             Err(reason) => {
                 followed.lost(header.stamp_ns, reason, was_lost);
                 None

@@ -112,7 +112,9 @@ fn a_timing_of_a_sensor_that_never_came_is_told_with_the_nearest_that_did() {
     let warnings = config.strangers(&sensors(&["camera", "lidar"]));
     assert_eq!(
         warnings,
-        ["[sync.timing.ldiar] is told, and no message came from a sensor of that name (the nearest name that came: lidar)"]
+        ["[sync.timing] names ldiar, and no message came from a sensor of that name (the nearest name that came: lidar)"]
     );
+    let config = Config::resolve("my.toml", "[odometry]\nlidar = \"tpo\"\n").unwrap();
+    assert!(config.strangers(&sensors(&["top"]))[0].starts_with("[odometry] names tpo"));
     assert!(config.strangers(&sensors(&[])).is_empty(), "nothing came, so nothing is known");
 }

@@ -70,10 +70,14 @@ fn boxes_made_with_another_calibration_are_refused_with_both_hashes() {
     let why = inbox.of_sweep(&"top".into(), SWEEP_NS).unwrap_err();
     assert!(why.contains(&theirs) && why.contains(&calibration_sha256(&ego_from_lidar())), "{why}");
     let mut unanswered = Unanswered::default();
-    unanswered.note(&"top".into(), SWEEP_NS, why);
+    unanswered.note(&"top".into(), SWEEP_NS, why, false);
+    unanswered.note(&"rear".into(), SWEEP_NS, "not one came".into(), true);
     let told = unanswered.finish(Without::Nothing);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].message.contains("no boxes for 1 sweeps of top: expected boxes made with"), "{}", told[0].message);
+    assert_eq!(told.len(), 2);
+    let rear = "no boxes for 1 sweeps of rear: not one came; the samples have those of their other sweeps alone";
+    assert!(told[0].message.contains(rear), "{}", told[0].message);
+    assert!(told[1].message.contains("no boxes for 1 sweeps of top: expected boxes made with"), "{}", told[1].message);
+    assert!(told[1].message.contains("they have no objects of their own"), "{}", told[1].message);
 }
 
 #[test]
