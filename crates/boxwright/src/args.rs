@@ -119,7 +119,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ID", requires = "from", value_parser = parse_vehicle)]
     pub(crate) vehicle: Option<String>,
     /// Where the shards go: a folder, or s3://, gs://, az:// (see [store] in the configuration)
-    #[arg(long, value_name = "DIR|URL", default_value = "boxwright-data")]
+    #[arg(long, value_name = "DIR|URL", default_value = "boxwright-data", value_parser = parse_dataset)]
     pub(crate) dataset: String,
     /// Let a 2D detector vote on classes: the manifest of an ONNX file (wins over [networks.camera] in the configuration)
     #[arg(long, value_name = "MANIFEST")]
@@ -544,6 +544,11 @@ fn parse_account(text: &str) -> Result<String, String> {
     boxwright_desk::Person::parse(text).map(|_| text.to_owned())
 }
 
+/// An unset variable of a script would make a dataset of the folder that one happens to be in.
+fn parse_dataset(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("expected a folder or an address, got nothing".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// Every message of a vehicle that cannot have a folder would be set aside.
 fn parse_vehicle(text: &str) -> Result<String, String> {
     boxwright_source::record::check_vehicle(text).map(|()| text.to_owned())
@@ -652,6 +657,7 @@ mod tests {
             assert!(parse_vehicle(wrong).is_err(), "{wrong}");
         }
         assert_eq!(parse_vehicle("car 7"), Ok("car 7".to_owned()));
+        assert!(parse_dataset("").is_err() && parse_dataset(".").is_ok());
     }
 
     #[test]

@@ -147,6 +147,14 @@ impl Desk {
         self.all().iter().filter_map(|clip| Some((clip.name.clone(), clip.work().foreign?))).collect()
     }
 
+    /// Clips that this database begins from a later revision than the automatic one, with that revision: another database has the decisions
+    /// that led to it.
+    #[must_use]
+    pub fn continued(&self) -> Vec<(ClipName, i32)> {
+        let base = |clip: &Arc<DeskClip>| (clip.name.clone(), clip.work().row.base_revision);
+        self.all().iter().map(base).filter(|(_, revision)| *revision > 0).collect()
+    }
+
     /// What tells the database of this desk from every other one.
     #[must_use]
     pub fn identity(&self) -> &str {

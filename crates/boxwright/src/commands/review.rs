@@ -62,6 +62,16 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
             name.vehicle, name.clip,
         ));
     }
+    let continued = desk.continued();
+    if let Some((name, revision)) = continued.first() {
+        ui::say(&format!(
+            "note: {} clips have revisions that were written from another database, {}/{} up to {revision}: {place} goes on from their labels and knows \
+             nothing of who decided what\nhint: --db names the database that they were written from",
+            continued.len(),
+            name.vehicle,
+            name.clip
+        ));
+    }
     let server = boxwright_desk::serve(desk.clone(), args.listen)?;
     for person in invited(args)? {
         let key = desk.invite(&person, now_ms())?;

@@ -18,6 +18,7 @@ pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
     let config = load_config(args.config.as_deref(), None)?;
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let dataset = Dataset::open_at(&locate(&args.dataset, &config.store)?)?;
+    refuse_revision(&dataset, args.revision)?;
     let entries = choose(dataset.clips(args.revision)?, args.clip.as_deref())?;
     say_models(&entries);
     say_whose_poses(&dataset, &entries);
@@ -31,6 +32,18 @@ pub(crate) fn execute(args: &ViewArgs) -> anyhow::Result<Outcome> {
         None => serve(&dataset, &entries, taxonomy, args.listen)?,
     }
     Ok(Outcome::Done)
+}
+
+/// Labels as of a revision that no clip has are not what somebody asked for who names it.
+fn refuse_revision(dataset: &Dataset, wanted: Option<i32>) -> anyhow::Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let newest = dataset.entries()?.iter().map(|entry| entry.revision).max().unwrap_or(0);
+    if !(0..=newest).contains(&wanted) {
+        bail!(
+            "expected a revision of 0 to {newest}, got {wanted}\nhint: `boxwright review` writes the next one when a clip is finished"
+        );
+    }
+    Ok(())
 }
 
 /// The clips that were asked for: all, or those whose number or vehicle/number it is.

@@ -596,6 +596,7 @@ fn a_suggestion_is_an_item_and_becomes_a_label_only_by_a_persons_word() {
     std::fs::create_dir(&other).unwrap();
     let dataset = Dataset::open(&folder.path().join("dataset")).unwrap();
     let desk = Desk::open(crate::fixture::setup(dataset, crate::fixture::store(&other))).unwrap();
+    assert_eq!(desk.continued(), [(name(), 2)]);
     let tracks = desk.open_clip(&ana, &name(), 11).unwrap()["tracks"].clone();
     assert!(tracks.as_object().unwrap().values().all(|track| track["verdict"] != "suggested"), "{tracks}");
 }
