@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use boxwright_model::{ClassId, Cuboid, Taxonomy};
+use boxwright_model::{Cuboid, Taxonomy};
 use serde::Deserialize;
 
 use crate::classify::{IMPOSSIBLE, Kind, Vote, anchor, probability, whole_size};
@@ -217,12 +217,6 @@ pub fn of_track<'a>(sightings: impl Iterator<Item = (f64, &'a [Vote])>, classes:
         if count == 0.0 { 0.0 } else { sum / weight.max(1e-9) * count / (count + HALF_WEIGHT_LOOKS) }
     };
     TrackLooks { looks, logits: sums.into_iter().map(mean).collect() }
-}
-
-/// The class of a track that no image may speak about.
-#[must_use]
-pub fn logit(looks: &TrackLooks, class: ClassId) -> f64 {
-    looks.logits.get(usize::from(class.0)).copied().unwrap_or(0.0)
 }
 
 #[cfg(test)]

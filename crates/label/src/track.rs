@@ -70,9 +70,6 @@ const MOVER_MPS: f64 = 3.0;
 /// A vehicle that was not seen by itself for longer is not cut out any more (nanoseconds): a track must not feed on its own expectation.
 const EXPECTED_NS: i64 = 300_000_000;
 
-/// Least score of a hit after which a vehicle is expected again.
-const SURE_SCORE: f64 = 0.6;
-
 /// No completed centre of a part lies farther from another, plus the gate (metres).
 const HALF_A_LORRY_M: f64 = 12.0;
 
@@ -321,7 +318,7 @@ impl<S: Seen> TrackHistory<S> {
         self.kalman.update([world.center_m.x, world.center_m.y], candidate.sigma_m());
         self.yaw_world_rad = world.yaw_rad();
         (self.seen_ns, self.measured_ns) = (stamp_ns, measured_ns);
-        if candidate.stands_alone() && candidate.score() >= SURE_SCORE {
+        if candidate.is_sure_alone() {
             self.alone_ns = stamp_ns;
         }
         self.keep(sweep, candidate, taxonomy);

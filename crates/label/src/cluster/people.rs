@@ -18,6 +18,8 @@ pub(super) const STANDING_M: std::ops::Range<f32> = 1.2..2.2;
 pub(super) const MAX_PERSON_M: f32 = 1.0;
 /// Side of the fine grid's cells (metres).
 const FINE_M: f32 = 0.1;
+/// Cells along a side of the grid over one group.
+const SIDE: usize = (MAX_EXTENT_M / FINE_M) as usize + 2;
 /// Fewest points of a piece.
 const MIN_PIECE: usize = 5;
 /// Centres of two persons are at least this far apart (metres).
@@ -252,8 +254,6 @@ fn pieces(group: &Group, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], c
 }
 
 /// Centres of the pieces of the upper bodies, or `None` where one of them is wider than a person.
-const SIDE: usize = (MAX_EXTENT_M / FINE_M) as usize + 2;
-
 fn persons(upper: &[[f32; 2]], low: [f32; 2], reach: i32) -> Option<Vec<[f32; 2]>> {
     let cell = |p: &[f32; 2]| {
         let clamp = |v: f32| ((v / FINE_M).max(0.0) as usize).min(SIDE - 1);

@@ -1,5 +1,7 @@
 //! What images say of shapes.
 
+use boxwright_model::ClassId;
+
 use super::*;
 use crate::fit::{FitConfig, fit_box};
 use crate::moments::PointMoment;

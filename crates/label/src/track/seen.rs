@@ -2,8 +2,11 @@
 
 use boxwright_model::{ClassId, ClassSpec, Cuboid};
 
-use crate::classify::{IMPOSSIBLE, Kind, anchor};
+use crate::classify::{IMPOSSIBLE, Kind, anchor, probability};
 use crate::detect::Candidate;
+
+/// Least probability at which something is sure by itself: after such a hit a vehicle is expected again.
+const SURE_SCORE: f64 = 0.6;
 
 /// Something seen in one sweep: a part of an object with votes ([`Candidate`]) or a whole box from a detector ([`SeenBox`]).
 pub trait Seen {
@@ -28,8 +31,8 @@ pub trait Seen {
     /// Standard deviation of its centre (metres).
     fn sigma_m(&self) -> f64;
 
-    /// Whether it was found without the help of a track.
-    fn stands_alone(&self) -> bool;
+    /// Whether it was found without the help of a track and is sure to be something of its best class by itself.
+    fn is_sure_alone(&self) -> bool;
 
     /// Lidar points on it; zero where nobody counts them.
     fn num_points(&self) -> u32;
@@ -83,8 +86,10 @@ impl Seen for Candidate {
         0.15 + 1.0 / f64::from(self.shape.num_points.max(1)).sqrt()
     }
 
-    fn stands_alone(&self) -> bool {
-        !self.cut_out
+    /// By the shape alone: a camera that takes bushes for cars would otherwise make them sure sweep by sweep, and each be cut out for the next.
+    fn is_sure_alone(&self) -> bool {
+        let by_shape = self.votes.iter().map(|vote| vote.logit).fold(IMPOSSIBLE, f64::max);
+        !self.cut_out && probability(by_shape) >= SURE_SCORE
     }
 
     fn num_points(&self) -> u32 {
@@ -148,8 +153,8 @@ impl Seen for SeenBox {
         sigma_of_given_m(self.score)
     }
 
-    fn stands_alone(&self) -> bool {
-        true
+    fn is_sure_alone(&self) -> bool {
+        self.score >= SURE_SCORE
     }
 
     fn num_points(&self) -> u32 {

@@ -159,3 +159,24 @@ fn a_track_does_not_feed_on_its_own_expectation() {
     assert!((vehicle.ego_from_box.center_m.x - 20.0).hypot(vehicle.ego_from_box.center_m.y - 6.0) < 0.5, "{vehicle:?}");
     assert_eq!(vehicle.last_points, 120);
 }
+
+#[test]
+fn what_only_a_camera_is_sure_of_is_not_expected() {
+    let taxonomy = taxonomy();
+    let expected_with = |shape_logit: f64| {
+        let mut tracker = Tracker::new(TrackConfig::default(), taxonomy.clone());
+        for sweep in 0..6 {
+            let mut bush = car(20.0, 6.0, &taxonomy);
+            let vote = &mut bush.votes[usize::from(bush.class.0)];
+            (vote.logit, vote.camera) = (shape_logit, Some(4.0));
+            bush.score = 0.98;
+            tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), vec![bush]);
+        }
+        tracker.expected(6 * STEP_NS, &Pose::identity()).len()
+    };
+    assert_eq!(
+        [0.0, 2.0].map(expected_with),
+        [0, 1],
+        "the same camera, with a shape that may be anything and with one that is a car"
+    );
+}
