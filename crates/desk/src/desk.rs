@@ -2,6 +2,9 @@
 //!
 //! Each method takes the person who asks and the time, checks what they may, notes it, and does it. An operation is planned on the labels as
 //! they stand, stored, and only then applied: what a person was told is on the disk.
+//!
+//! Here are clips, the queue, revisions, remarks and statistics; who is there is in `entrance`, what they do to labels in `perform`, and the 3D view
+//! in `viewer`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,44 +15,39 @@ use boxwright_shard::{Dataset, ManifestEntry, SealOutcome};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::canvas::{self, Canvas, Recording};
+use crate::canvas::Canvas;
 use crate::clip::{DeskClip, Work};
 use crate::error::DeskError;
 use crate::geometry::Refusal;
-use crate::labels::{Change, Labels, Verdict, reversed, touched};
-use crate::operation::{Around, Context, Operation, plan};
+use crate::labels::Verdict;
+use crate::operation::Around;
 use crate::pace;
-use crate::people::{Person, Right, is_name};
+use crate::people::{Person, Right};
 use crate::queue;
 use crate::revision;
 use crate::scene::{OpenScenes, Scene};
 use crate::secret;
-use crate::store::{Audited, ClipName, Done, Outgoing, Remark, Store};
+use crate::store::{Audited, ClipName, Outgoing, Remark, Store};
 
-/// How long a session lasts: a shift with its breaks.
-const SESSION_MS: i64 = 12 * 3_600_000;
-/// How long a sign-in link can be used.
-const KEY_MS: i64 = 24 * 3_600_000;
-/// Wrong passwords for one name after which it is closed for a while, and for how long.
-const WRONG_PASSWORDS: i64 = 5;
-/// See [`WRONG_PASSWORDS`].
-const CLOSED_MS: i64 = 60_000;
-/// Shortest password.
-const PASSWORD_CHARS: usize = 10;
+mod entrance;
+
+mod perform;
+
+mod viewer;
+
+pub use perform::Asked;
+pub use viewer::RecordingAddress;
+
 /// Longest remark.
 const REMARK_CHARS: usize = 4_000;
 /// Longest id that a page may give to what it sends.
 const ID_CHARS: usize = 64;
 /// Lines of the audit log that are answered at once.
 const AUDIT_LINES: usize = 500;
-/// A look that took longer than this was a break; its time is not counted.
-const LONGEST_LOOK_MS: i64 = 10 * 60_000;
 /// Disk that the sweeps of clips which somebody looked at may take: some ten clips of 200 sweeps with 120k points.
 pub const SPOOL_BYTES: u64 = 4 << 30;
 /// Longest name of a lot.
 const LOT_CHARS: usize = 100;
-/// How long the address of a recording can be used: it is made for a viewer that asks at once.
-const ADDRESS_MS: i64 = 60_000;
 
 /// What a desk is made of.
 pub struct DeskSetup {
@@ -82,26 +80,6 @@ pub struct Desk {
     signing: String,
 }
 
-/// What a page sends to change labels.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Asked {
-    /// Made by the page: what is sent twice is done once.
-    pub id: String,
-    /// The last operation that the page had seen on each track that this one is about.
-    #[serde(default)]
-    pub base: BTreeMap<u32, i64>,
-    /// An [`Operation`], or `{"kind": "undo"}`, or `{"kind": "redo"}`.
-    pub operation: Value,
-    /// From the item being shown to this, in milliseconds.
-    #[serde(default)]
-    pub spent_ms: Option<i64>,
-    /// The database that it is meant for: what a page kept must not be done to another one that listens where the first did. Scripts that
-    /// speak to one server may leave it out.
-    #[serde(default)]
-    pub database: Option<String>,
-}
-
 /// What a page sends to make a remark.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,13 +97,6 @@ pub struct NewRemark {
     pub error: Option<crate::labels::ErrorKind>,
     /// What they say.
     pub body: String,
-}
-
-/// An operation with where it came from.
-enum Kind {
-    New(Box<Operation>),
-    Undo,
-    Redo,
 }
 
 impl Desk {
@@ -184,108 +155,6 @@ impl Desk {
 
     fn store(&self) -> &Store {
         &self.setup.store
-    }
-
-    // Who is there.
-
-    /// Makes or changes an account and returns the key of a link that signs it in once.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub fn invite(&self, person: &Person, now_ms: i64) -> Result<String, DeskError> {
-        self.store().put_person(person, None)?;
-        let key = secret::token();
-        self.store().put_key(&key, &person.name, now_ms + KEY_MS)?;
-        self.store().note(now_ms, &person.name, "invited", None, person.role.as_str())?;
-        Ok(key)
-    }
-
-    /// Opens a session with the key of a link.
-    ///
-    /// # Errors
-    /// When the key opens nothing, or the database fails.
-    pub fn sign_in_by_key(&self, key: &str, now_ms: i64) -> Result<(String, Person), DeskError> {
-        let Some(person) = self.store().take_key(key, now_ms)? else {
-            return Err(DeskError::SignIn("this link was used before or is too old: ask for another one".to_owned()));
-        };
-        self.open_session(person, now_ms)
-    }
-
-    /// Opens a session with a password.
-    ///
-    /// # Errors
-    /// When the two do not fit, the name was tried too often, or the database fails.
-    pub fn sign_in(&self, name: &str, password: &str, now_ms: i64) -> Result<(String, Person), DeskError> {
-        if !is_name(name) {
-            // No account has it, and anybody could fill the audit with it.
-            return Err(DeskError::SignIn("wrong name or password".to_owned()));
-        }
-        if !self.store().begin_attempt(name, now_ms, now_ms - CLOSED_MS, WRONG_PASSWORDS)? {
-            return Err(DeskError::TooMany(format!("{WRONG_PASSWORDS} wrong passwords within a minute: wait a minute")));
-        }
-        match self.store().person_by_password(name, password)? {
-            Some(person) => {
-                self.store().end_attempts(name)?;
-                self.open_session(person, now_ms)
-            }
-            None => {
-                self.store().note(now_ms, name, "refused", None, "wrong name or password")?;
-                Err(DeskError::SignIn("wrong name or password".to_owned()))
-            }
-        }
-    }
-
-    fn open_session(&self, person: Person, now_ms: i64) -> Result<(String, Person), DeskError> {
-        let token = secret::token();
-        self.store().put_session(&token, &person.name, now_ms, now_ms + SESSION_MS)?;
-        self.store().note(now_ms, &person.name, "signed in", None, "")?;
-        Ok((token, person))
-    }
-
-    /// Whose session it is.
-    ///
-    /// # Errors
-    /// When it is nobody's, or the database fails.
-    pub fn person(&self, token: &str, now_ms: i64) -> Result<Person, DeskError> {
-        self.store().session(token, now_ms)?.ok_or_else(|| DeskError::SignIn("nobody is signed in".to_owned()))
-    }
-
-    /// Ends a session.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub fn sign_out(&self, token: &str) -> Result<(), DeskError> {
-        self.store().end_session(token)
-    }
-
-    /// All accounts.
-    ///
-    /// # Errors
-    /// When the person may not, or the database fails.
-    pub fn people(&self, person: &Person) -> Result<Vec<Person>, DeskError> {
-        allow(person, Right::Oversee)?;
-        self.store().people()
-    }
-
-    /// Makes or changes an account.
-    ///
-    /// # Errors
-    /// When the person may not, name or password are none, or the database fails.
-    pub fn put_person(&self, person: &Person, account: &Person, password: Option<&str>, now_ms: i64) -> Result<(), DeskError> {
-        allow(person, Right::Administer)?;
-        account.check().map_err(DeskError::Request)?;
-        // Nobody gives what they do not have, to themselves either, nor takes it from those who have more.
-        let standing = self.store().people()?.into_iter().find(|one| one.name == account.name).map(|one| one.clearance);
-        if let Some(grade) = [Some(account.clearance), standing].into_iter().flatten().find(|grade| *grade > person.clearance) {
-            self.store().note(now_ms, &person.name, "not cleared", None, &account.name)?;
-            return Err(DeskError::Clearance { grade, clearance: person.clearance });
-        }
-        if password.is_some_and(|password| password.chars().count() < PASSWORD_CHARS) {
-            return Err(DeskError::Request(format!("expected a password of {PASSWORD_CHARS} characters or more")));
-        }
-        self.store().put_person(account, password)?;
-        let detail = format!("{} {} {}", account.name, account.role, account.clearance);
-        self.store().note(now_ms, &person.name, "account", None, &detail)
     }
 
     // Clips.
@@ -367,107 +236,6 @@ impl Desk {
         self.scene_of(&clip)
     }
 
-    // The viewer in the page.
-
-    /// The viewer, where there is one.
-    #[must_use]
-    pub fn canvas(&self) -> Option<&Arc<dyn Canvas>> {
-        self.setup.canvas.as_ref()
-    }
-
-    fn drawn(&self) -> Result<&Arc<dyn Canvas>, DeskError> {
-        self.canvas().ok_or_else(|| DeskError::NotFound("this desk has no viewer".to_owned()))
-    }
-
-    /// Gives a recording of a clip a name and signs the address where it can be had for a minute: the viewer asks without a cookie.
-    ///
-    /// # Errors
-    /// When the person may not, or there is no viewer.
-    pub fn recording_address(
-        &self,
-        person: &Person,
-        name: &ClipName,
-        now_ms: i64,
-    ) -> Result<(String, RecordingAddress), DeskError> {
-        self.drawn()?;
-        self.clip(person, name, now_ms)?;
-        self.store().note(now_ms, &person.name, "opened in 3D", Some(name), "")?;
-        let nonce: String = secret::token().chars().take(16).collect();
-        let expires_ms = now_ms + ADDRESS_MS;
-        let signature = self.signature(name, &nonce, expires_ms);
-        Ok((recording_name(name, &nonce), RecordingAddress { nonce, expires_ms, signature }))
-    }
-
-    fn signature(&self, name: &ClipName, nonce: &str, expires_ms: i64) -> String {
-        // The vehicle comes last: it alone may hold any character.
-        secret::sign(&self.signing, &format!("{expires_ms} {nonce} {} {}", name.clip, name.vehicle))
-    }
-
-    /// Begins a recording whose address was signed: who has the address was allowed to see the clip.
-    ///
-    /// # Errors
-    /// When the address is not one of ours or too old, or the clip cannot be read.
-    pub fn signed_recording(
-        &self,
-        name: &ClipName,
-        address: &RecordingAddress,
-        now_ms: i64,
-    ) -> Result<(Arc<Scene>, Box<dyn Recording>), DeskError> {
-        let expected = self.signature(name, &address.nonce, address.expires_ms);
-        if !secret::same(&expected, &address.signature) || address.expires_ms <= now_ms {
-            return Err(DeskError::Forbidden("this address is not signed, or too old".to_owned()));
-        }
-        let canvas = self.drawn()?;
-        let found = self.clips.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        let clip = found.ok_or_else(|| DeskError::NotFound("the clip is gone".to_owned()))?;
-        Ok((self.scene_of(&clip)?, canvas.recording(&recording_name(name, &address.nonce))))
-    }
-
-    /// Boxes as they stand, of all samples or of some, for a recording; and which track each is of, by sample.
-    ///
-    /// # Errors
-    /// When the person may not, there is no viewer, or its encoder fails.
-    pub fn canvas_boxes(
-        &self,
-        person: &Person,
-        name: &ClipName,
-        recording: &str,
-        samples: Option<&[u32]>,
-        now_ms: i64,
-    ) -> Result<(Value, Vec<u8>), DeskError> {
-        let (canvas, clip) = (self.drawn()?, self.clip(person, name, now_ms)?);
-        let scene = self.scene_of(&clip)?;
-        let (labels, seq) = {
-            let work = clip.work();
-            (work.labels.clone(), work.seq())
-        };
-        let samples = canvas::chosen(samples, &scene);
-        let (frames, tracks) = canvas::boxed_frames(&samples, &labels, &scene, &self.setup.taxonomy, ClipId(name.clip));
-        let bytes = canvas.boxes(recording, &frames).map_err(|error| DeskError::Draw(error.to_string()))?;
-        Ok((json!({ "seq": seq, "tracks": tracks }), bytes))
-    }
-
-    /// The box that somebody looks at, for a recording.
-    ///
-    /// # Errors
-    /// As [`Self::canvas_boxes`], or when there is no such sample.
-    pub fn canvas_focus(
-        &self,
-        person: &Person,
-        name: &ClipName,
-        recording: &str,
-        track: Option<u32>,
-        sample: u32,
-        now_ms: i64,
-    ) -> Result<Vec<u8>, DeskError> {
-        let (canvas, clip) = (self.drawn()?, self.clip(person, name, now_ms)?);
-        let scene = self.scene_of(&clip)?;
-        let labels = clip.work().labels.clone();
-        let frame = canvas::focused_frame(sample, track, &labels, &scene, &self.setup.taxonomy, ClipId(name.clip));
-        let frame = frame.ok_or_else(|| DeskError::NotFound(format!("expected a sample, got {sample}")))?;
-        canvas.focus(recording, &frame).map_err(|error| DeskError::Draw(error.to_string()))
-    }
-
     // The queue.
 
     /// The next item for a person, which nobody else will get while it is theirs: in one clip where `only` names one. `after` is what they
@@ -532,120 +300,6 @@ impl Desk {
     pub fn release(&self, person: &Person, name: &ClipName, track: u32, now_ms: i64) -> Result<(), DeskError> {
         self.clip(person, name, now_ms)?;
         self.store().end_lease(name, track, &person.name)
-    }
-
-    // Operations.
-
-    /// Does what a person asks, once.
-    ///
-    /// # Errors
-    /// [`DeskError::Conflict`] with both sides where somebody else has changed or holds one of the tracks; a refusal where it makes no
-    /// sense; or when the person may not, or the database fails: then nothing was changed.
-    pub fn perform(&self, person: &Person, name: &ClipName, asked: &Asked, now_ms: i64) -> Result<Value, DeskError> {
-        allow(person, Right::Edit)?;
-        check_id(&asked.id)?;
-        if let Some(other) = asked.database.as_ref().filter(|database| **database != self.identity) {
-            return Err(DeskError::OtherDatabase { expected: self.identity.clone(), got: other.clone() });
-        }
-        let clip = self.clip(person, name, now_ms)?;
-        let scene = self.scene_of(&clip)?;
-        let kind = kind_of(&asked.operation)?;
-        if let Kind::New(operation) = &kind
-            && operation.is_verdict()
-        {
-            allow(person, Right::Decide)?;
-        }
-        let asking = Asking { person, name, asked, kind: &kind, clip: &clip, scene: &scene, now_ms };
-        // To plan may take seconds (an object is followed through the clip), so it is done on a copy of the labels: nobody waits for it.
-        let labels = {
-            let work = clip.current(self.store())?;
-            if let Some(done) = work.history.iter().find(|done| done.id == asked.id) {
-                return Ok(outcome(&clip, &work, done, &scene));
-            }
-            self.check_base(&asking, &work)?;
-            work.labels.clone()
-        };
-        let mut planned = self.planned(&asking, &labels)?;
-        drop(labels);
-        let mut work = clip.current(self.store())?;
-        if let Some(done) = work.history.iter().find(|done| done.id == asked.id) {
-            return Ok(outcome(&clip, &work, done, &scene));
-        }
-        self.check_base(&asking, &work)?;
-        if planned.as_ref().is_some_and(|changes| !work.labels.fits(changes)) {
-            // The number of a new track was given to another one meanwhile: planned again, this time with the others waiting.
-            planned = self.planned(&asking, &work.labels)?;
-        }
-        let (changes, undoes, op_name) = match (&kind, planned) {
-            (Kind::New(operation), Some(changes)) => (changes, None, operation.name()),
-            (Kind::Redo, _) => take_back(work.redo_of(&person.name), "redo")?,
-            _ => take_back(work.undo_of(&person.name), "undo")?,
-        };
-        let changes = as_stored(&changes)?;
-        if !work.labels.fits(&changes) {
-            return Err(conflict(asked, &touched(&changes).into_iter().collect::<Vec<_>>(), &clip, &work, &scene, None));
-        }
-        let done = Done {
-            seq: work.seq() + 1,
-            id: asked.id.clone(),
-            person: person.name.clone(),
-            at_ms: now_ms,
-            name: op_name.to_owned(),
-            class: class_of(&changes, &work),
-            request: asked.operation.clone(),
-            changes,
-            undoes,
-            spent_ms: asked.spent_ms.filter(|spent| (0..LONGEST_LOOK_MS).contains(spent)),
-        };
-        let is_verdict = matches!(&kind, Kind::New(operation) if operation.is_verdict());
-        let verdict = (is_verdict || decides(&done.changes)).then(|| verdict(name, &done, &work));
-        // Until its end is known, others wait for this clip: what they do must follow it, or take its place.
-        work.unsure = true;
-        self.store().add_operation(name, &done, verdict.as_ref())?;
-        work.unsure = false;
-        let seq = done.seq;
-        work.take(done);
-        let Some(done) = work.history.iter().rfind(|done| done.seq == seq) else {
-            return Err(DeskError::Foreign("an operation is missing from its own history".to_owned()));
-        };
-        Ok(outcome(&clip, &work, done, &scene))
-    }
-
-    /// The changes that an operation comes to on these labels; nothing for what takes back.
-    fn planned(&self, asking: &Asking<'_>, labels: &Labels) -> Result<Option<Vec<Change>>, DeskError> {
-        let Kind::New(operation) = asking.kind else { return Ok(None) };
-        let context = Context { labels, around: asking.scene, taxonomy: &self.setup.taxonomy, person: &asking.person.name };
-        Ok(Some(plan(&context, operation)?))
-    }
-
-    /// Refuses what is based on labels that somebody has changed since, or holds, or that can never become a revision.
-    fn check_base(&self, asking: &Asking<'_>, work: &Work) -> Result<(), DeskError> {
-        let Asking { person, name, asked, clip, scene, .. } = asking;
-        if let Some(newest) = work.foreign {
-            return Err(foreign(work, newest));
-        }
-        let Kind::New(operation) = asking.kind else { return Ok(()) };
-        let tracks = operation.tracks();
-        for track in &tracks {
-            if asked.base.get(track).copied().unwrap_or(0) != work.rev(*track) {
-                return Err(conflict(asked, &tracks, clip, work, scene, None));
-            }
-            if let Some(holder) = self.store().lease_of_another(name, *track, &person.name, asking.now_ms)? {
-                return Err(conflict(asked, &tracks, clip, work, scene, Some(&holder)));
-            }
-        }
-        Ok(())
-    }
-
-    /// What was done to a clip, or to one of its tracks, oldest first.
-    ///
-    /// # Errors
-    /// When the person may not.
-    pub fn history(&self, person: &Person, name: &ClipName, track: Option<u32>, now_ms: i64) -> Result<Value, DeskError> {
-        let clip = self.clip(person, name, now_ms)?;
-        let work = clip.work();
-        let is_meant = |done: &&Done| track.is_none_or(|track| touched(&done.changes).contains(&track));
-        Ok(json!({ "operations": work.history.iter().filter(is_meant).map(summary).collect::<Vec<_>>() }))
     }
 
     // The end of a clip.
@@ -860,32 +514,6 @@ fn allow(person: &Person, right: Right) -> Result<(), DeskError> {
     Err(DeskError::Forbidden(format!("expected {needed}, got the role {}", person.role)))
 }
 
-/// What is asked, by whom and of what.
-struct Asking<'a> {
-    person: &'a Person,
-    name: &'a ClipName,
-    asked: &'a Asked,
-    kind: &'a Kind,
-    clip: &'a DeskClip,
-    scene: &'a Scene,
-    now_ms: i64,
-}
-
-/// Where a recording can be had, for how long, and that we said so.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct RecordingAddress {
-    /// Tells it from other recordings of the same clip.
-    pub nonce: String,
-    /// Until when.
-    pub expires_ms: i64,
-    /// See [`Desk::signed_recording`].
-    pub signature: String,
-}
-
-fn recording_name(name: &ClipName, nonce: &str) -> String {
-    format!("{}/{} {nonce}", name.vehicle, name.clip)
-}
-
 fn foreign(work: &Work, newest: i32) -> DeskError {
     refusal(format!(
         "expected revision {} to be the newest of this clip, got {newest}, which was not written from here\n\
@@ -904,125 +532,6 @@ fn check_id(id: &str) -> Result<(), DeskError> {
         return Err(DeskError::Request(format!("expected an id of 1 to {ID_CHARS} letters, digits and dashes, got {id:?}")));
     }
     Ok(())
-}
-
-fn kind_of(operation: &Value) -> Result<Kind, DeskError> {
-    match operation.get("kind").and_then(Value::as_str) {
-        Some("undo") => Ok(Kind::Undo),
-        Some("redo") => Ok(Kind::Redo),
-        _ => {
-            let parsed = serde_json::from_value(operation.clone());
-            parsed
-                .map(|one| Kind::New(Box::new(one)))
-                .map_err(|error| DeskError::Request(format!("expected an operation: {error}")))
-        }
-    }
-}
-
-fn take_back(found: Option<&Done>, what: &'static str) -> Result<(Vec<Change>, Option<i64>, &'static str), DeskError> {
-    match found {
-        Some(done) => Ok((reversed(&done.changes), Some(done.seq), what)),
-        None => Err(refusal(format!("nothing of yours to {what} in this clip"))),
-    }
-}
-
-/// Changes as they will be read back from the database.
-fn as_stored(changes: &[Change]) -> Result<Vec<Change>, DeskError> {
-    let foreign = |error: serde_json::Error| DeskError::Foreign(error.to_string());
-    serde_json::from_str(&serde_json::to_string(changes).map_err(foreign)?).map_err(foreign)
-}
-
-fn class_of(changes: &[Change], work: &Work) -> String {
-    let tracks = touched(changes);
-    let only = if tracks.len() == 1 { tracks.first() } else { None };
-    let known = only.and_then(|track| work.labels.track(*track)).map(|track| track.state.class.clone());
-    let made = || {
-        changes.iter().find_map(|change| match change {
-            Change::Track { after: Some(after), .. } => Some(after.class.clone()),
-            _ => None,
-        })
-    };
-    known.or_else(made).unwrap_or_default()
-}
-
-fn summary(done: &Done) -> Value {
-    json!({
-        "seq": done.seq, "id": done.id, "person": done.person, "at_ms": done.at_ms, "name": done.name, "request": done.request,
-        "tracks": touched(&done.changes), "undoes": done.undoes,
-    })
-}
-
-/// Tracks as they stand, by number; null for those that are gone.
-fn standing(
-    tracks: impl IntoIterator<Item = u32>,
-    clip: &DeskClip,
-    work: &Work,
-    scene: &Scene,
-) -> (BTreeMap<String, Value>, BTreeMap<u32, i64>) {
-    let numbers: Vec<u32> = tracks.into_iter().collect();
-    let page = |number: &u32| {
-        let track = work.labels.track(*number).map_or(Value::Null, |track| clip.page_track(*number, track, scene));
-        (number.to_string(), track)
-    };
-    (numbers.iter().map(page).collect(), numbers.iter().map(|number| (*number, work.rev(*number))).collect())
-}
-
-fn outcome(clip: &DeskClip, work: &Work, done: &Done, scene: &Scene) -> Value {
-    let (tracks, revs) = standing(touched(&done.changes), clip, work, scene);
-    let samples: std::collections::BTreeSet<u32> = done
-        .changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::Box { sample, .. } => Some(*sample),
-            Change::Track { .. } => None,
-        })
-        .collect();
-    // A class or a verdict shows in every box of its track.
-    let shows = done.changes.iter().filter(|change| matches!(change, Change::Track { .. })).map(Change::track);
-    let of_tracks = shows.filter_map(|track| work.labels.track(track)).flat_map(|track| track.boxes.keys().copied());
-    let samples: std::collections::BTreeSet<u32> = samples.into_iter().chain(of_tracks).collect();
-    json!({ "seq": done.seq, "id": done.id, "name": done.name, "tracks": tracks, "revs": revs, "samples": samples })
-}
-
-fn conflict(asked: &Asked, tracks: &[u32], clip: &DeskClip, work: &Work, scene: &Scene, held_by: Option<&str>) -> DeskError {
-    let since = |done: &&Done| {
-        touched(&done.changes).iter().any(|track| tracks.contains(track) && done.seq > asked.base.get(track).copied().unwrap_or(0))
-    };
-    let theirs: Vec<Value> = work.history.iter().filter(since).map(summary).collect();
-    let (standing, revs) = standing(tracks.iter().copied(), clip, work, scene);
-    DeskError::Conflict(Box::new(json!({
-        "yours": asked.operation, "theirs": theirs, "tracks": standing, "revs": revs, "held_by": held_by,
-    })))
-}
-
-/// Whether changes alter what is decided about a track, or whether it is there at all: others hear of that, whatever the operation is
-/// called. An undo of a verdict is one of these, and so is an edit of a track that was accepted.
-fn decides(changes: &[Change]) -> bool {
-    changes.iter().any(|change| match change {
-        Change::Track { before, after, .. } => {
-            before.as_ref().map(|state| state.verdict) != after.as_ref().map(|state| state.verdict)
-        }
-        Change::Box { .. } => false,
-    })
-}
-
-/// A decision as others hear of it: what was done, what it takes back, and how the tracks stand since.
-fn verdict(name: &ClipName, done: &Done, before: &Work) -> Outgoing {
-    let standing: BTreeMap<u32, Option<Verdict>> = done
-        .changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::Track { track, after, .. } => Some((*track, after.as_ref().map(|state| state.verdict))),
-            Change::Box { .. } => None,
-        })
-        .collect();
-    let undoes = done.undoes.and_then(|seq| before.history.iter().find(|other| other.seq == seq)).map(|other| &other.id);
-    let body = json!({
-        "kind": done.name, "id": done.id, "vehicle": name.vehicle, "clip": name.clip, "tracks": touched(&done.changes),
-        "standing": standing, "undoes": undoes, "class": done.class, "error": done.request.get("error"), "person": done.person,
-        "at_ms": done.at_ms, "seq": done.seq, "spent_ms": done.spent_ms,
-    });
-    Outgoing { id: done.id.clone(), vehicle: name.vehicle.clone(), at_ms: done.at_ms, body: body.to_string() }
 }
 
 #[cfg(test)]
