@@ -391,6 +391,20 @@ impl Config {
         );
         sha256_hex(deciding.as_bytes())
     }
+
+    /// A warning for every sensor that an option names and that is none of those that came: most likely its name is misspelt, and the
+    /// option does nothing. None where nothing came.
+    pub(crate) fn strangers(&self, sensors: &BTreeSet<Arc<str>>) -> Vec<String> {
+        let lidar = Some(&self.odometry.lidar).filter(|name| !name.is_empty()).map(|name| ("odometry", name));
+        let told = self.sync.timing.keys().map(|name| ("sync.timing", name)).chain(lidar);
+        let unknown = told.filter(|(_, name)| !sensors.is_empty() && !sensors.contains(name.as_str()));
+        let warning = |(table, name): (&str, &String)| {
+            let nearest = sensors.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+            let came = nearest.map(|nearest| format!(" (the nearest name that came: {nearest})")).unwrap_or_default();
+            format!("[{table}] names {name}, and no message came from a sensor of that name{came}")
+        };
+        unknown.map(warning).collect()
+    }
 }
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
@@ -434,22 +448,6 @@ fn overlay(base: &mut Table, user: Table, prefix: &str, name: &str) -> Result<()
         }
     }
     Ok(())
-}
-
-impl Config {
-    /// A warning for every sensor that an option names and that is none of those that came: most likely its name is misspelt, and the
-    /// option does nothing. None where nothing came.
-    pub(crate) fn strangers(&self, sensors: &BTreeSet<Arc<str>>) -> Vec<String> {
-        let lidar = Some(&self.odometry.lidar).filter(|name| !name.is_empty()).map(|name| ("odometry", name));
-        let told = self.sync.timing.keys().map(|name| ("sync.timing", name)).chain(lidar);
-        let unknown = told.filter(|(_, name)| !sensors.is_empty() && !sensors.contains(name.as_str()));
-        let warning = |(table, name): (&str, &String)| {
-            let nearest = sensors.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-            let came = nearest.map(|nearest| format!(" (the nearest name that came: {nearest})")).unwrap_or_default();
-            format!("[{table}] names {name}, and no message came from a sensor of that name{came}")
-        };
-        unknown.map(warning).collect()
-    }
 }
 
 /// The most similar known key of the same table, or of the whole file where the table has none.

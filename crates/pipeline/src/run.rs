@@ -670,7 +670,15 @@ impl<'a> Run<'a> {
             }
             LaneReport::Sealed { vehicle, clip, outcome } => {
                 let (entry, ours) = entry_of(&outcome);
-                self.check_nothing_is_missing(entry)?;
+                // Whoever made the entry: all our messages must be in it before they may count as done.
+                if let Some((missing, first)) = self.ledger.missing_from(entry) {
+                    return Err(PipelineError::SealedOtherwise {
+                        clip: entry.clip,
+                        vehicle: entry.vehicle.clone(),
+                        missing,
+                        first,
+                    });
+                }
                 self.job.metrics.clip_sealed(entry, ours);
                 tracing::info!(
                     vehicle = &*vehicle,
@@ -706,29 +714,6 @@ impl<'a> Run<'a> {
             self.send(&vehicle.clone(), LaneCommand::AbandonClip { vehicle, clip })?;
         }
         Ok(())
-    }
-
-    /// Whoever made the entry of a clip that we made too: all our messages must be in it before they may count as done.
-    fn check_nothing_is_missing(&self, entry: &ManifestEntry) -> Result<(), PipelineError> {
-        let ours = self.ledger.ranges(&entry.vehicle, entry.clip);
-        let mut missing = 0;
-        let mut first = None;
-        for range in ours.iter().filter(|range| !entry.sources.contains(range)) {
-            for offset in range.runs.iter().flat_map(|[first, last]| *first..=*last) {
-                if !entry.sources.iter().any(|theirs| theirs.contains(&range.topic, range.partition, offset)) {
-                    missing += 1;
-                    first.get_or_insert_with(|| SourcePosition {
-                        topic: range.topic.as_str().into(),
-                        partition: range.partition,
-                        offset,
-                    });
-                }
-            }
-        }
-        match first {
-            None => Ok(()),
-            Some(first) => Err(PipelineError::SealedOtherwise { clip: entry.clip, vehicle: entry.vehicle.clone(), missing, first }),
-        }
     }
 
     fn commit_if_due(&mut self) -> Result<(), PipelineError> {

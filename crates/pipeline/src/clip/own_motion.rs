@@ -111,12 +111,10 @@ impl OwnMotion {
             *points.entry(sensor.clone()).or_default() += count;
         }
         // One that does not come is most likely misspelt: the run warns of it, and poses from another lidar are better than none.
-        let named = Some(self.config.lidar.as_str()).filter(|name| !name.is_empty()).map(Arc::<str>::from);
-        let is_there = named.as_ref().is_some_and(|name| points.contains_key(name));
+        let named = points.get_key_value(self.config.lidar.as_str());
         // Of equals the first by name.
-        let fullest = points.into_iter().rev().max_by_key(|(_, count)| *count).map(|(sensor, _)| sensor);
-        let named = named.filter(|_| is_there);
-        let Some(lidar) = named.or(fullest) else { return };
+        let fullest = || points.iter().rev().max_by_key(|(_, count)| **count);
+        let Some(lidar) = named.or_else(fullest).map(|(sensor, _)| sensor.clone()) else { return };
         self.source = Source::Own(Box::new(Followed {
             lidar,
             odometry: Odometry::new(&self.config.icp),

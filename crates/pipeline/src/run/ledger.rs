@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boxwright_model::{ClipId, SourcePosition};
-use boxwright_shard::SourceRange;
+use boxwright_shard::{ManifestEntry, SourceRange};
 use boxwright_source::PartitionId;
 
 /// Offsets as runs `first → last` of neighbours, so that a clip of one vehicle in a partition of its own is one pair of numbers.
@@ -64,6 +64,24 @@ impl Ledger {
             .iter()
             .filter_map(|(partition, offsets)| SourceRange::from_runs(&partition.topic, partition.partition, offsets.runs()))
             .collect()
+    }
+
+    /// The messages of a clip that its entry does not hold: how many, and the first of them.
+    pub(crate) fn missing_from(&self, entry: &ManifestEntry) -> Option<(u64, SourcePosition)> {
+        let (mut missing, mut first) = (0, None);
+        for range in self.ranges(&entry.vehicle, entry.clip).iter().filter(|range| !entry.sources.contains(range)) {
+            for offset in range.runs.iter().flat_map(|[first, last]| *first..=*last) {
+                if !entry.sources.iter().any(|theirs| theirs.contains(&range.topic, range.partition, offset)) {
+                    missing += 1;
+                    first.get_or_insert_with(|| SourcePosition {
+                        topic: range.topic.as_str().into(),
+                        partition: range.partition,
+                        offset,
+                    });
+                }
+            }
+        }
+        first.map(|first| (missing, first))
     }
 
     /// The clip has its manifest entry.
