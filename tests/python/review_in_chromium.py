@@ -20,33 +20,16 @@ import argparse
 import json
 import math
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
 import time
-from urllib.parse import urlsplit
 
-FLAGS = [
-    "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-default-apps", "--disable-domain-reliability",
-    "--disable-extensions", "--disable-sync", "--metrics-recording-only", "--no-first-run", "--no-pings",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-]
-# WebGL without a graphics card.
-GL_FLAGS = ["--use-angle=swiftshader", "--use-gl=angle", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
-LOCAL = {"127.0.0.1", "localhost", "::1"}
+from chromium import GL, expect, in_chromium, is_local
+
 # A reviewer's laptop.
 WIDTH, HEIGHT = 1366, 768
 SHIFT_M, SHIFT_LEFT_M, TURN_RAD = 0.62, -0.35, math.radians(6)
-
-
-class Wrong(Exception):
-    """A promise that was not kept."""
-
-
-def expect(holds, what):
-    if not holds:
-        raise Wrong(what)
 
 
 def free_port():
@@ -161,7 +144,7 @@ def parked_tracks(person):
     for number, track in tracks.items():
         boxes = {int(sample): box for sample, box in track["boxes"].items()}
         best = max(boxes, key=lambda sample: boxes[sample][7])
-        if track["static"] and len(boxes) > 8 and boxes[best][3] > 3:
+        if track["verdict"] != "suggested" and track["static"] and len(boxes) > 8 and boxes[best][3] > 3:
             found.append((boxes[best][7], int(number), best))
     return [(number, best) for _, number, best in sorted(found, reverse=True)]
 
@@ -308,10 +291,10 @@ def several_at_once(ana):
     return {"chosen": chosen, "shown": shown}
 
 
-def canvas(arguments, playwright, executable, seen):
+def canvas(arguments, launch, seen):
     """The viewer in the page: a click on a box in 3D chooses its track, and what is corrected is drawn again."""
     server = Server(arguments.program, arguments.dataset, ["--db", f"{arguments.pictures}/canvas.sqlite"], ["ana=reviewer,core"])
-    browser = playwright.chromium.launch(executable_path=executable, headless=True, args=[*FLAGS, *GL_FLAGS])
+    browser = launch(*GL)
     try:
         ana = Reviewer(browser, server.links["ana"], seen)
         expect(ana.run("() => window.desk.layout") == "map", "without a graphics card nobody is slowed down unasked")
@@ -619,33 +602,20 @@ def parse_arguments():
     return arguments
 
 
+def run(arguments, launch):
+    seen, browser = [], launch()
+    result = review(arguments, browser, seen)
+    if arguments.graded:
+        result["graded"] = graded(arguments, browser, seen)
+    result["canvas"] = canvas(arguments, launch, seen)
+    left = sorted({url for url in seen if not is_local(url)})
+    expect(not left, f"no request leaves the machine: {left}")
+    return result | {"ok": True, "requests": len(seen)}
+
+
 def main():
     arguments = parse_arguments()
-    executable = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        sync_playwright = None
-    if not executable or not sync_playwright:
-        print(json.dumps({"ok": False, "error": f"{'Chromium' if not executable else 'Playwright'} is not installed"}))
-        return 3
-    seen = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=FLAGS)
-        try:
-            result = review(arguments, browser, seen)
-            if arguments.graded:
-                result["graded"] = graded(arguments, browser, seen)
-            result["canvas"] = canvas(arguments, playwright, executable, seen)
-            left = sorted({url for url in seen if urlsplit(url).scheme not in {"data", "blob"} and urlsplit(url).hostname not in LOCAL})
-            expect(not left, f"no request leaves the machine: {left}")
-            result |= {"ok": True, "requests": len(seen)}
-        except (Wrong, Error) as error:
-            result = {"ok": False, "error": str(error)[:2000]}
-        finally:
-            browser.close()
-    print(json.dumps(result, indent=2))
-    return 0 if result["ok"] else 1
+    return in_chromium(lambda launch: run(arguments, launch))
 
 
 if __name__ == "__main__":

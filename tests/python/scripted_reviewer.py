@@ -18,19 +18,20 @@ Everything else is what page and server take, under whatever load the machine ha
 10 cm and 2 degrees. Then the clip is finished, and a new browser opens it again: seconds and bytes to its first picture, to all labels and to
 the recording for the 3D view.
 
+What the program only suggests is no truth: the reviewer deletes it.
+
 Prints one JSON object; exit code 0 when everything that was planted is mended, 1 when not, 3 when there is no Chromium or no Playwright.
 """
 
 import argparse
-import json
 import math
 import pathlib
 import random
-import shutil
 import sys
 import time
 
-from review_in_chromium import FLAGS, Reviewer, Server, Wrong, difference, expect, parked_tracks, point_at
+from chromium import expect, in_chromium
+from review_in_chromium import Reviewer, Server, difference, parked_tracks, point_at
 
 LOOK_S, THINK_S, KEY_S, POINT_S, SCAN_S, SCAN_EVERY = 1.2, 1.35, 0.28, 1.1, 2.0, 10
 RIGHT_M, RIGHT_RAD = 0.10, math.radians(2)
@@ -115,8 +116,8 @@ def counterpart(box, truth, sample):
 
 
 def seen_at(person, sample):
-    """Boxes that the page has in a sample: (number, x, y)."""
-    return person.run("s => Object.entries(window.desk.clip.tracks).filter(([, t]) => t.boxes[s]).map(([n, t]) => [Number(n), t.boxes[s][0], t.boxes[s][1]])", sample)
+    """Boxes of labels that the page has in a sample: (number, x, y)."""
+    return person.run("s => Object.entries(window.desk.clip.tracks).filter(([, t]) => t.verdict !== 'suggested' && t.boxes[s]).map(([n, t]) => [Number(n), t.boxes[s][0], t.boxes[s][1]])", sample)
 
 
 def numbers(person):
@@ -307,8 +308,8 @@ def work_through(hand, truth):
         twins = [n for n, x, y in seen_at(ana, sample) if n != number and math.hypot(x - boxes[sample][0], y - boxes[sample][1]) < 0.8]
         kind = "accept"
         hand.on(kind)
-        if twins and number not in truth:
-            kind = "extra"
+        if track["verdict"] == "suggested" or (twins and number not in truth):
+            kind = "suggested" if track["verdict"] == "suggested" else "extra"
             hand.on(kind)
             hand.person_takes("look", LOOK_S)
             hand.key("Delete")
@@ -377,7 +378,7 @@ def run(arguments, browser):
             server.stop()
     try:
         bo = Reviewer(browser, server.links["bo"], seen)
-        truth = {int(n): boxes_of(t) for n, t in bo.run("() => window.desk.clip.tracks").items()}
+        truth = {int(n): boxes_of(t) for n, t in bo.run("() => window.desk.clip.tracks").items() if t["verdict"] != "suggested"}
         samples, true_boxes = bo.run("() => window.desk.clip.samples.length"), sum(map(len, truth.values()))
         planted = plant(bo, truth, arguments.seed)
         bo.context.close()
@@ -440,24 +441,7 @@ def main():
     end = ours.index("--") if "--" in ours else len(ours)
     arguments = parser.parse_args(ours[:end])
     arguments.more = ours[end + 1 :]
-    executable = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        sync_playwright = None
-    if not executable or not sync_playwright:
-        print(json.dumps({"ok": False, "error": f"{'Chromium' if not executable else 'Playwright'} is not installed"}))
-        return 3
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=FLAGS)
-        try:
-            result = run(arguments, browser)
-        except (Wrong, Error) as error:
-            result = {"ok": False, "error": str(error)[:2000]}
-        finally:
-            browser.close()
-    print(json.dumps(result, indent=2))
-    return 0 if result["ok"] else 1
+    return in_chromium(lambda launch: run(arguments, launch()))
 
 
 if __name__ == "__main__":

@@ -11,40 +11,20 @@ still, and saves it. Checks:
 * privacy: no request went anywhere but 127.0.0.1. What the page itself refused to send is listed apart; it went nowhere.
 
 Prints one JSON object; exit code 0 when all holds, 1 when not, 2 for bad arguments, 3 when there is no Chromium or no Playwright.
-Needs Playwright (PyPI), Pillow and NumPy, and a Chromium of the system; it downloads no browser. WebGL is drawn in software, so a picture
+Needs Playwright (PyPI), Pillow and NumPy, and a Chromium of the system. WebGL is drawn in software, so a picture
 may take minutes on a busy machine: show it a few frames of some ten thousand points. A live view must have come to rest, for a page that is
 redrawn all the time gives no picture.
 """
 
 import argparse
 import io
-import json
 import pathlib
-import shutil
 import sys
 import time
 from urllib.parse import urlsplit
 
-# WebGL without a graphics card; and a browser that does not talk to its makers.
-FLAGS = [
-    "--use-angle=swiftshader",
-    "--use-gl=angle",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-domain-reliability",
-    "--disable-extensions",
-    "--disable-sync",
-    "--metrics-recording-only",
-    "--no-first-run",
-    "--no-pings",
-    # Whatever is asked for, no name but this machine's has an address.
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-]
-LOCAL = {"127.0.0.1", "localhost", "::1"}
+from chromium import GL, in_chromium, is_local
+
 WIDTH, HEIGHT = 1600, 900
 # What of the page is the 3D view: left of this share, below the header.
 SCENE_SHARE, HEADER_PX = 0.6, 70
@@ -103,8 +83,7 @@ class Requests:
         page.on("request", self.seen)
 
     def seen(self, request):
-        parts = urlsplit(request.url)
-        if parts.scheme in {"data", "blob"} or parts.hostname in LOCAL:
+        if is_local(request.url):
             self.local += 1
         else:
             self.left.add(request.url)
@@ -132,10 +111,10 @@ def look(page, arguments, colors):
         page.wait_for_timeout(700)
 
 
-def run(arguments, playwright, executable):
+def run(arguments, launch):
     colors = class_colors(arguments.classes)
     start = time.monotonic()
-    browser = playwright.chromium.launch(executable_path=executable, headless=True, args=FLAGS)
+    browser = launch(*GL)
     try:
         context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="dark")
         page = context.new_page()
@@ -162,22 +141,7 @@ def run(arguments, playwright, executable):
 
 def main():
     arguments = parse_arguments()
-    executable = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        sync_playwright = None
-    if not executable or not sync_playwright:
-        missing = "Chromium" if not executable else "Playwright"
-        print(json.dumps({"ok": False, "error": f"{missing} is not installed"}))
-        return 3
-    with sync_playwright() as playwright:
-        try:
-            result = run(arguments, playwright, executable)
-        except Error as error:
-            result = {"ok": False, "error": str(error).split("\n")[0]}
-    print(json.dumps(result, indent=2))
-    return 0 if result["ok"] else 1
+    return in_chromium(lambda launch: run(arguments, launch))
 
 
 if __name__ == "__main__":

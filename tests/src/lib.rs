@@ -1,4 +1,4 @@
-//! What the tests share: the program, the drives, Python, and a broker.
+//! What the tests share: the program, the drives, Python, a broker, and recordings that somebody answers.
 //!
 //! Real drives are read in place from the folder `shared` beside this repository. They are not part of it. Where the folder is missing, tests that
 //! need it fail if `CI` is set and are left out with a line otherwise.
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub mod interleaved;
 pub mod unsteady;
 
 /// Root of the repository.

@@ -7,7 +7,7 @@
 //! What a recording has lost is told, never hidden: a broken frame or chunk is passed over, named in `warnings()`, and makes
 //! `is_truncated()` true.
 //!
-//! Read in this order: [`source`] → [`kitti`] → [`mcap`] → [`interleaved`].
+//! Read in this order: [`source`] → [`kitti`] → [`mcap`].
 
 pub mod source;
 
@@ -15,11 +15,8 @@ pub mod kitti;
 
 pub mod mcap;
 
-pub mod interleaved;
-
 mod notes;
 
-pub use interleaved::Interleaved;
 pub use kitti::KittiRaw;
 pub use mcap::McapFile;
 pub use source::RecordingSource;

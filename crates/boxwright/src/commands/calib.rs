@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use boxwright_calib::{CameraCheck, CameraReport, Gray};
+use boxwright_label::models::EncodedImage;
 use boxwright_model::{PointCloud, Pose};
+use boxwright_networks::image::Picture;
 use boxwright_pipeline::Config;
 use boxwright_shard::{CalibrationRow, CameraRow, ClipReader, Dataset, ManifestEntry};
 use boxwright_timesync::{MotionConfig, PoseTrack};
 use nalgebra::Point3;
 
-use self::picture::Picture;
 use super::{into_temporary_dataset, load_config, locate};
 use crate::args::{CalibAction, CalibArgs, CalibCheckArgs};
 use crate::{Outcome, ui};
@@ -235,7 +236,7 @@ impl Collected<'_> {
         points: &[Point3<f32>],
         calibration: Option<&CalibrationRow>,
     ) -> anyhow::Result<()> {
-        let picture = match Picture::decode(&row.format, &row.data) {
+        let picture = match Picture::decode(&EncodedImage { format: &row.format, data: &row.data }) {
             Ok(picture) => picture,
             Err(reason) => {
                 self.left_out.entry(name.to_owned()).or_insert(reason);
@@ -255,7 +256,7 @@ impl Collected<'_> {
         match (self.overlay, calibration) {
             (Some(folder), Some(calibration)) if number.is_multiple_of(OVERLAY_EVERY) => {
                 let file = folder.join(format!("{}-{}.png", plain(name), row.stamp_ns));
-                picture.with_points(points, calibration).write(&file)
+                picture::write(&picture::with_points(picture, points, calibration), &file)
             }
             _ => Ok(()),
         }

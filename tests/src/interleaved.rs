@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::error::RecordingError;
-use crate::record::{OutgoingMessage, Recording, SkippedChannel};
+use boxwright_source::{OutgoingMessage, Recording, RecordingError, SkippedChannel};
 
 /// What somebody has to say to a message of the recording. It follows the message, as it would if it had been made from it.
 pub type Answer = Box<dyn FnMut(&OutgoingMessage) -> Vec<OutgoingMessage> + Send>;
