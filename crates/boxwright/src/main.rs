@@ -7,6 +7,7 @@ mod commands;
 mod signals;
 mod ui;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
@@ -70,6 +71,8 @@ fn start_log(verbose: u8, json: bool) {
         2 => "info,boxwright=debug",
         _ => "debug",
     };
-    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
+    // A file or a pipe has no use for colours; `NO_COLOR` is for people who have none either (no-color.org).
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr).with_ansi(colours);
     if json { log.json().init() } else { log.without_time().init() }
 }

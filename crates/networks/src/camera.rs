@@ -9,6 +9,11 @@ use crate::image::{Picture, prepare};
 use crate::manifest::{self, CameraManifest, ClassMap, Loaded, ManifestError, RiderMap};
 use crate::yolox::{self, RawBox};
 
+/// Width and height of the picture that a network is tried with, small because a network of any input is as fast with it as it gets, and its colour.
+const TRIAL_PX: [usize; 2] = [64, 48];
+/// See [`TRIAL_PX`].
+const GREY: u8 = 114;
+
 /// A network with its manifest.
 pub struct CameraNetwork {
     loaded: Loaded<CameraManifest>,
@@ -16,29 +21,32 @@ pub struct CameraNetwork {
 }
 
 impl CameraNetwork {
-    /// Reads a manifest and the weights that it names.
+    /// Reads a manifest and the weights that it names, and lets the network look at a grey picture: whether the two fit is known before any data is.
     ///
     /// # Errors
-    /// When a file cannot be read, does not say what is needed, or names classes that the taxonomy lacks.
+    /// When a file cannot be read, does not say what is needed, names classes that the taxonomy lacks, or when the network does not take or give
+    /// what the manifest says.
     pub fn open(path: &Path, taxonomy: &Taxonomy) -> Result<Self, ManifestError> {
         let loaded: Loaded<CameraManifest> = manifest::load(path)?;
         let value = |message| ManifestError::Value { path: path.display().to_string(), message };
         let classes = loaded.manifest.class_map(taxonomy).map_err(value)?;
         loaded.session.check(&[&loaded.manifest.input.name], &[&loaded.manifest.output.name]).map_err(value)?;
-        Ok(Self { loaded, classes })
+        let network = Self { loaded, classes };
+        let [width, height] = TRIAL_PX;
+        network.look(&Picture { width, height, rgb: vec![GREY; 3 * width * height] }).map_err(manifest::misfit).map_err(value)?;
+        Ok(network)
     }
 
-    fn look(&self, image: &EncodedImage<'_>) -> Result<(Vec<ImageBox>, [u32; 2]), String> {
+    fn look(&self, picture: &Picture) -> Result<Vec<ImageBox>, String> {
         let manifest = &self.loaded.manifest;
-        let picture = Picture::decode(image)?;
-        let prepared = prepare(&picture, &manifest.input);
+        let prepared = prepare(picture, &manifest.input);
         let outputs = self.loaded.session.run(vec![(&manifest.input.name, prepared.tensor.into())], &[&manifest.output.name])?;
         let [output] = outputs.as_slice() else { return Err(format!("expected one output, got {}", outputs.len())) };
         let used = |class: usize| self.classes.to.get(class).is_some_and(|to| !to.is_empty());
         let mut found = yolox::decode(output, prepared.size_px, &manifest.output, used)?;
         // The middle of the first pixel is at 0 for us, its corner for the network.
         found.iter_mut().for_each(|one| one.ltrb_px = one.ltrb_px.map(|value| value / prepared.scale - 0.5));
-        Ok((ours(&found, &self.classes), [picture.width as u32, picture.height as u32]))
+        Ok(ours(&found, &self.classes))
     }
 }
 
@@ -48,7 +56,9 @@ impl ImageDetector for CameraNetwork {
     }
 
     fn detect(&self, image: &EncodedImage<'_>) -> Result<(Vec<ImageBox>, [u32; 2]), ModelError> {
-        self.look(image).map_err(ModelError)
+        let picture = Picture::decode(image).map_err(ModelError)?;
+        let boxes = self.look(&picture).map_err(ModelError)?;
+        Ok((boxes, [picture.width as u32, picture.height as u32]))
     }
 }
 

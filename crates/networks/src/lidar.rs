@@ -24,10 +24,12 @@ pub struct LidarNetwork {
 }
 
 impl LidarNetwork {
-    /// Reads a manifest and the weights that it names. Boxes less likely than `min_score` are left out.
+    /// Reads a manifest and the weights that it names, and lets the network look at a single point: whether the two fit is known before any data is.
+    /// Boxes less likely than `min_score` are left out.
     ///
     /// # Errors
-    /// When a file cannot be read, does not say what is needed, or names classes that the taxonomy lacks.
+    /// When a file cannot be read, does not say what is needed, names classes that the taxonomy lacks, or when the network does not take or give
+    /// what the manifest says.
     pub fn open(path: &Path, taxonomy: &Taxonomy, min_score: f64) -> Result<Self, ManifestError> {
         let loaded: Loaded<LidarManifest> = manifest::load(path)?;
         let value = |message| ManifestError::Value { path: path.display().to_string(), message };
@@ -37,12 +39,16 @@ impl LidarNetwork {
         inputs.extend(Some(input.counts.as_str()).filter(|name| !name.is_empty()));
         loaded.session.check(&inputs, &loaded.manifest.output.outputs()).map_err(value)?;
         let spec = Arc::new(loaded.spec.clone());
-        Ok(Self { loaded, spec, classes, min_score })
+        let network = Self { loaded, spec, classes, min_score };
+        let range_m = network.loaded.manifest.input.range_m;
+        let middle = [0, 1, 2].map(|axis| f64::midpoint(range_m[axis], range_m[axis + 3]) as f32);
+        let trial = [[middle[0], middle[1], middle[2], 0.0]];
+        network.look(trial.into_iter(), [0.0; 3]).map_err(manifest::misfit).map_err(value)?;
+        Ok(network)
     }
 
-    fn look(&self, scene: &Scene<'_>) -> Result<Vec<GivenBox>, String> {
-        let manifest = &self.loaded.manifest;
-        let origin_m = match manifest.input.origin {
+    fn look_around(&self, scene: &Scene<'_>) -> Result<Vec<GivenBox>, String> {
+        let origin_m = match self.loaded.manifest.input.origin {
             Origin::Lidar => scene.origin_m,
             Origin::Ego => [0.0; 3],
         };
@@ -52,6 +58,12 @@ impl LidarNetwork {
             .iter()
             .enumerate()
             .map(|(index, [x, y, z])| [from_origin(*x, 0), from_origin(*y, 1), from_origin(*z, 2), scene.intensity(index)]);
+        self.look(points, origin_m)
+    }
+
+    /// Boxes in the ego frame from points (x, y, z, intensity) that count from `origin_m` of it.
+    fn look(&self, points: impl Iterator<Item = [f32; 4]>, origin_m: [f64; 3]) -> Result<Vec<GivenBox>, String> {
+        let manifest = &self.loaded.manifest;
         let Some(found) = pillars(points, &manifest.input) else { return Ok(Vec::new()) };
         let mut inputs: Vec<(&str, Input)> =
             vec![(&manifest.input.points, found.points.into()), (&manifest.input.places, found.places.into())];
@@ -87,7 +99,7 @@ impl Detector for LidarNetwork {
     }
 
     fn detect(&self, scene: &Scene<'_>) -> Result<Vec<Candidate>, ModelError> {
-        let boxes = self.look(scene).map_err(ModelError)?;
+        let boxes = self.look_around(scene).map_err(ModelError)?;
         Ok(candidates(scene, &boxes, &self.spec))
     }
 }

@@ -394,6 +394,11 @@ pub(crate) fn class_id(name: &str, taxonomy: &Taxonomy) -> Result<ClassId, Strin
     taxonomy.find(name).ok_or_else(|| format!("expected a class of the taxonomy ({}), got {name:?}", names()))
 }
 
+/// What a network said when it was tried before any data.
+pub(crate) fn misfit(message: String) -> String {
+    format!("the network does not fit the manifest: {message}")
+}
+
 /// Reads a manifest and the weights that it names.
 pub(crate) fn load<M: Manifest>(path: &Path) -> Result<Loaded<M>, ManifestError> {
     let shown = path.display().to_string();

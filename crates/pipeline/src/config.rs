@@ -338,6 +338,7 @@ impl Config {
         self.sync.validate().or_else(|error| wrong(format!("sync: {error}")))?;
         self.clock.validate().or_else(|error| wrong(format!("clock: {error}")))?;
         self.odometry.icp.validate().or_else(|error| wrong(format!("odometry.icp: {error}")))?;
+        self.shard.check().or_else(|error| wrong(error.to_string()))?;
         self.traces.check().or_else(wrong)?;
         self.view.check().or_else(|error| wrong(error.to_string()))?;
         self.store.check().or_else(|error| wrong(error.to_string()))?;

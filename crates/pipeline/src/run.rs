@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use boxwright_model::{ClipId, DropReason, SourcePosition, Taxonomy};
 use boxwright_review::LiveView;
-use boxwright_shard::{Dataset, ManifestEntry, ShardError};
+use boxwright_shard::{Dataset, ShardError};
 use boxwright_source::{PartitionId, Record, Rejected, Source, SourceError, SourceEvent};
 use boxwright_timesync::order::OrderEvent;
 

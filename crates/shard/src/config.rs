@@ -26,6 +26,14 @@ impl Default for WriterConfig {
 }
 
 impl WriterConfig {
+    /// Whether shards can be written by it.
+    ///
+    /// # Errors
+    /// Names the option that is out of its range.
+    pub fn check(&self) -> Result<(), ShardError> {
+        self.zstd().map(drop)
+    }
+
     /// Checks ranges and turns the level into the library's own type.
     pub(crate) fn zstd(&self) -> Result<ZstdLevel, ShardError> {
         let wrong = |what: &str, range: &str, got: String| Err(ShardError::Config(format!("{what}: expected {range}, got {got}")));

@@ -37,6 +37,7 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
     // The input and the viewer are opened before the dataset, so that a wrong path or address leaves no empty folder behind.
     let mut input = Input::open(args, &config)?;
     let view = args.view.as_ref().map(|mode| open_view(mode, &config, taxonomy.clone())).transpose()?;
+    let group = config.kafka.group_id.clone();
     let location = locate(&args.dataset, &config.store)?;
     let dataset = if args.dry_run { None } else { Some(Dataset::open_or_create_at(&location, config.grid())?) };
     if let Some(dataset) = &dataset {
@@ -59,6 +60,11 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<Outcome> {
     drop(endpoint);
     let mut report = ended?;
     input.add_to(&mut report);
+    if report.frames == 0 && args.from.is_none() {
+        ui::say(&format!(
+            "no message came: group {group} has read its topics to their end before, or they are empty\nhint: `boxwright topics list` says what they hold; another [kafka] group_id reads them from their beginning"
+        ));
+    }
     finish(&report, args)
 }
 

@@ -96,6 +96,7 @@ fn policies_and_timing_are_told_by_name_and_what_is_wrong_is_said() {
         ("[sync.timing.top]\nsweep_ms = -1\n", "timing of sensor \"top\": expected sweep_ms"),
         ("[sync.timing.top]\nsweeps_ms = 1\n", "sweep_ms"),
         ("[sync.timing.top]\noffset_ms = nan\n", "offset_ms"),
+        ("[shard]\nzstd_level = 23\n", "zstd_level: expected 1 to 22, got 23"),
         ("[sync.timing.top]\nspin = \"clockwise\"\n", "expected spin, start_azimuth_deg and a sweep_ms"),
     ];
     for (text, expected) in wrong {
