@@ -36,6 +36,8 @@ from review_in_chromium import Reviewer, Server, difference, parked_tracks, poin
 LOOK_S, THINK_S, KEY_S, POINT_S, SCAN_S, SCAN_EVERY = 1.2, 1.35, 0.28, 1.1, 2.0, 10
 RIGHT_M, RIGHT_RAD = 0.10, math.radians(2)
 SHIFT_M, TURN_RAD = (0.55, -0.3), math.radians(9)
+# Another track has come up, or there is none left. Between a deleted one and the next, none is chosen.
+NEXT_IS_HERE = """n => window.desk.track === null ? Object.values(window.desk.clip.tracks).every(t => t.verdict === 'accepted') : window.desk.track !== n"""
 # A reviewer who is still at it after so many items is going in circles.
 MOST_ITEMS = 400
 
@@ -65,12 +67,13 @@ class Hand:
         self.spend("wait", time.monotonic() - started)
         return result
 
-    def key(self, key):
+    def key(self, key, answer="window.desk.drawn > window.desk.pressed || document.getElementById('dialog').open"):
+        """Presses it and waits for what the page answers: a picture, unless another answer is named."""
         self.person_takes("key", KEY_S)
 
         def press():
             self.page.keyboard.press(key)
-            self.page.wait_for_function("() => window.desk.drawn > window.desk.pressed || document.getElementById('dialog').open", timeout=60_000)
+            self.page.wait_for_function(f"() => {answer}", timeout=60_000)
 
         self.machine(press)
         took = self.person.run("() => window.desk.drawn - window.desk.pressed")
@@ -251,7 +254,7 @@ def mend_swap(hand, number, truth):
         halves.append(next(iter(numbers(ana) - before)))
     for half, into in ((halves[0], partner), (halves[1], number)):
         choose_in_list(hand, half)
-        hand.key("m")
+        hand.key("m", answer="window.desk.merging")
         choose_in_list(hand, into)
         hand.machine(ana.settled)
     mended = [boxes_of(ana.track(one)) for one in (number, partner)]
@@ -329,7 +332,7 @@ def work_through(hand, truth):
                 mend_place(hand, number, sample, truth[owner][sample])
             hand.key("Space")
         hand.account[kind]["times"] += 1
-        hand.machine(lambda before=number: ana.page.wait_for_function("n => window.desk.track !== n || !window.desk.clip.tracks[n]", arg=before, timeout=60_000))
+        hand.machine(lambda before=number: ana.page.wait_for_function(NEXT_IS_HERE, arg=before, timeout=60_000))
         hand.machine(ana.settled)
     return seen
 

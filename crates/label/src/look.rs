@@ -109,13 +109,17 @@ struct Covers {
     iou: f64,
 }
 
-/// Takes the class that shape and cameras together make likeliest.
+/// Takes the class that the shape and what was found make likeliest.
+///
+/// What was not found counts when the track is judged, and not here: a network misses what is cut off or half hidden for many sweeps on end, and
+/// a sighting that is let go of is lost to its track, which breaks or goes over to what stands beside.
 fn decide(candidate: &mut Candidate, taxonomy: &Taxonomy) {
-    let Some(best) = candidate.votes.iter().copied().reduce(|best, vote| if vote.sum() > best.sum() { vote } else { best }) else {
+    let now = |vote: &Vote| vote.logit + vote.camera.unwrap_or(0.0).max(0.0);
+    let Some(best) = candidate.votes.iter().copied().reduce(|best, vote| if now(&vote) > now(&best) { vote } else { best }) else {
         return;
     };
     candidate.class = best.class;
-    candidate.score = probability(best.sum());
+    candidate.score = probability(now(&best));
     let whole = completed(candidate, &best, taxonomy);
     if whole.is_valid() {
         candidate.ego_from_box = whole;

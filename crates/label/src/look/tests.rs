@@ -69,10 +69,13 @@ fn a_box_of_the_network_over_the_object_is_a_vote_for_its_class() {
 }
 
 #[test]
-fn where_the_network_sees_nothing_it_votes_against() {
+fn what_the_network_does_not_find_is_followed_all_the_same_and_counts_against_the_track() {
     let elsewhere = ImageBox { classes: vec![ClassId(0)], score: 0.9, ltrb_px: rect().map(|value| value + 300.0) };
-    let seen = looked(&[elsewhere], [1000.0, 600.0]);
-    assert!(seen.score < 0.3, "{}", seen.score);
+    let (seen, alone) = (looked(&[elsewhere], [1000.0, 600.0]), candidate());
+    let best_of_shape = alone.votes.iter().map(|vote| vote.logit).fold(IMPOSSIBLE, f64::max);
+    assert!((seen.score - probability(best_of_shape)).abs() < 1e-9, "{}", seen.score);
+    assert_eq!(seen.votes[0].camera, Some(-LookConfig::default().missed_logit));
+    assert!(of_track([(1.0, seen.votes.as_slice()); 9].into_iter(), 1).logits[0] < -0.8);
 }
 
 #[test]
