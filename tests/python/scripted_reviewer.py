@@ -308,10 +308,11 @@ def work_through(hand, truth):
         sample, boxes = ana.run("() => window.desk.sample"), boxes_of(track)
         sample = sample if sample in boxes else min(boxes)
         owner, away = counterpart(boxes[sample], truth, sample)
-        twins = [n for n, x, y in seen_at(ana, sample) if n != number and math.hypot(x - boxes[sample][0], y - boxes[sample][1]) < 0.8]
+        # Two boxes in each other are seen at once, and which of them came later says the list.
+        twins = number not in truth and any(n != number and math.hypot(x - boxes[sample][0], y - boxes[sample][1]) < 1.5 for sample in boxes for n, x, y in seen_at(ana, sample))
         kind = "accept"
         hand.on(kind)
-        if track["verdict"] == "suggested" or (twins and number not in truth):
+        if track["verdict"] == "suggested" or twins:
             kind = "suggested" if track["verdict"] == "suggested" else "extra"
             hand.on(kind)
             hand.person_takes("look", LOOK_S)
