@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::error::DeskError;
 use crate::people::{Person, is_name};
 use crate::secret;
+use crate::store::Identity;
 
 mod setup;
 
@@ -88,8 +89,7 @@ pub struct Brought {
 /// Somebody whom the provider vouches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arrival {
-    pub(crate) issuer: String,
-    pub(crate) subject: String,
+    pub(crate) identity: Identity,
     /// What the provider calls them, and what they may.
     pub(crate) person: Person,
     /// Where in the page they go on.
@@ -105,11 +105,13 @@ pub(crate) struct Refusal {
     pub(crate) is_noted: bool,
     /// What the provider calls them, where that is known.
     pub(crate) name: Option<String>,
+    /// Who they are there, where they are refused because they may not enter any more: sessions from before are over then.
+    pub(crate) outcast: Option<Identity>,
 }
 
 impl From<DeskError> for Refusal {
     fn from(error: DeskError) -> Self {
-        Self { error, is_noted: false, name: None }
+        Self { error, is_noted: false, name: None, outcast: None }
     }
 }
 
@@ -180,7 +182,7 @@ impl Oidc {
         let code = brought.code.as_deref().filter(|code| !code.is_empty() && code.len() <= ANSWER_CHARS);
         let code = code.ok_or_else(|| DeskError::Request("expected a code from the provider, got none".to_owned()))?;
         let tokens = self.provider.redeem(&metadata, code, &begun.verifier)?;
-        let noted = |error: DeskError, name: Option<String>| Refusal { error, is_noted: true, name };
+        let noted = |error: DeskError, name: Option<String>| Refusal { error, is_noted: true, name, outcast: None };
         let claims = self.claims(&metadata, &tokens.id_token, &begun, now_ms).map_err(|error| noted(error, None))?;
         // Checked with the token.
         let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -197,10 +199,13 @@ impl Oidc {
             );
             return Err(noted(DeskError::Forbidden(why), None));
         };
-        let rights = self.setup.rights(&groups.unwrap_or_default());
-        let (role, clearance) = rights.map_err(|why| noted(DeskError::Forbidden(why), Some(name.clone())))?;
-        let person = Person { name, role, clearance };
-        Ok(Arrival { issuer: self.setup.issuer.clone(), subject, person, place: begun.place })
+        let identity = Identity { issuer: self.setup.issuer.clone(), subject };
+        match self.setup.rights(&groups.unwrap_or_default()) {
+            Ok((role, clearance)) => Ok(Arrival { identity, person: Person { name, role, clearance }, place: begun.place }),
+            Err(why) => {
+                Err(Refusal { error: DeskError::Forbidden(why), is_noted: true, name: Some(name), outcast: Some(identity) })
+            }
+        }
     }
 
     /// The sign-in of a state, if it is this browser's. Whoever brings another browser's does not end it.

@@ -383,6 +383,16 @@ impl Store {
         self.read(|s| s.first(sql, values![secret::hash(token), now_ms], person_of))
     }
 
+    /// Ends all sessions of an identity.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn end_sessions(&self, identity: &Identity) -> Result<(), DeskError> {
+        let sql = "delete from session where person in (select person from oidc_identity where issuer = ?1 and subject = ?2)";
+        self.write_one(sql, values![&identity.issuer, &identity.subject])?;
+        Ok(())
+    }
+
     /// Ends a session.
     ///
     /// # Errors

@@ -126,19 +126,19 @@ impl Desk {
     /// When the provider does not vouch for anybody, they may not enter, their name is somebody else's, or the database fails.
     pub fn finish_sign_in(&self, brought: &Brought, browser: Option<&str>, now_ms: i64) -> Result<Entered, DeskError> {
         let oidc = self.oidc()?;
-        let Arrival { issuer, subject, person, place } = match oidc.finish(brought, browser, now_ms) {
+        let Arrival { identity, person, place } = match oidc.finish(brought, browser, now_ms) {
             Ok(arrival) => arrival,
             Err(refusal) => {
+                if let Some(identity) = &refusal.outcast {
+                    self.store().end_sessions(identity)?;
+                }
                 if refusal.is_noted {
                     self.note_refused(refusal.name.as_deref(), &refusal.error, now_ms)?;
-                } else {
-                    tracing::warn!("a sign-in by the provider failed: {}", refusal.error);
                 }
                 return Err(refusal.error);
             }
         };
         let name = person.name.clone();
-        let identity = Identity { issuer, subject };
         let Some(person) = self.store().enter(&identity, &person)? else {
             let hint = format!(
                 "an administrator gives the account to the subject {:?} by POST /api/people, or the provider tells another name",
