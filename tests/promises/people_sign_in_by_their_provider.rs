@@ -60,7 +60,7 @@ fn people_of_a_team_sign_in_by_its_provider_and_nobody_else_does() {
     let setup = format!(
         "name = \"the works\"\nissuer = \"{}\"\nclient_id = \"web\"\nclient_secret_env = \"OIDC_SECRET\"\npublic_url = \"{public}\"\n\
          groups_claim = \"email\"\n[roles]\n\"ana@example.com\" = \"reviewer\"\n\"me@example.com\" = \"reviewer\"\n[clearances]\n\
-         \"ana@example.com\" = \"important\"\n",
+         \"ana@example.com\" = \"core\"\n\"me@example.com\" = \"core\"\n",
         provider.issuer
     );
     std::fs::write(&file, setup).unwrap();

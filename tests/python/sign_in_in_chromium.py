@@ -28,6 +28,7 @@ READY = "() => window.desk?.ready && window.desk.clip"
 
 class Server:
     def __init__(self, program, dataset, port, file):
+        self.port = port
         command = [program, "review", dataset, "--listen", f"127.0.0.1:{port}", "--no-canvas", "--account", "me=admin,core", "--oidc", file]
         # The program gets the secret by its environment, and says it nowhere.
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"OIDC_SECRET": SECRET, "PATH": "/usr/bin:/bin"})
@@ -62,7 +63,13 @@ def ask(page, method, path, body=None):
 def work(launch, program, dataset, issuer, port, file):
     expect(urlsplit(issuer).hostname == "localhost", "the provider must be another site than the desk")
     server = Server(program, dataset, port, file)
-    browser = launch(BOTH_SITES)
+    try:
+        return sign_in(launch(BOTH_SITES), server, issuer)
+    finally:
+        server.stop()
+
+
+def sign_in(browser, server, issuer):
     seen, told = [], []
 
     def someone():
@@ -93,12 +100,12 @@ def work(launch, program, dataset, issuer, port, file):
     ana.wait_for_function(READY)
     at = ana.evaluate("() => [desk.clip.vehicle, desk.clip.clip, desk.track, desk.sample]")
     expect(at == [wanted["vehicle"], wanted["clip"], track, 3], f"expected to be at {place}, got {at}")
-    person, got = {"name": "ana", "role": "reviewer", "clearance": "important"}, ana.evaluate("() => desk.person")
+    person, got = {"name": "ana", "role": "reviewer", "clearance": "core"}, ana.evaluate("() => desk.person")
     expect(got == person, f"expected {person}, got {got}")
     cookies = {cookie["name"]: cookie for cookie in context.cookies(server.page)}
-    session = cookies[f"boxwright_desk_{port}"]
+    session = cookies[f"boxwright_desk_{server.port}"]
     expect(session["sameSite"] == "Strict" and session["httpOnly"], f"the session's cookie is {session}")
-    binding = cookies[f"boxwright_desk_{port}_sign_in"]
+    binding = cookies[f"boxwright_desk_{server.port}_sign_in"]
     expect(binding["sameSite"] == "Lax" and binding["httpOnly"], f"the cookie of the sign-in is {binding}")
     expect("code=" not in ana.url and "state=" not in ana.url, f"the address keeps {ana.url}")
     ana.keyboard.press("Space")
@@ -150,8 +157,6 @@ def work(launch, program, dataset, issuer, port, file):
     expect(not told, f"the page failed: {told}")
     strangers = sorted({url for url in seen if not is_local(url)})
     expect(not strangers, f"asked for {strangers}")
-    browser.close()
-    server.stop()
     return {"ok": True, "clip": wanted["clip"], "track": track}
 
 

@@ -109,9 +109,9 @@ pub(crate) struct Refusal {
     pub(crate) outcast: Option<Identity>,
 }
 
-impl From<DeskError> for Refusal {
+impl From<DeskError> for Box<Refusal> {
     fn from(error: DeskError) -> Self {
-        Self { error, is_noted: false, name: None, outcast: None }
+        Self::new(Refusal { error, is_noted: false, name: None, outcast: None })
     }
 }
 
@@ -171,7 +171,7 @@ impl Oidc {
     }
 
     /// Ends a sign-in with what the browser brings from the provider. Each is ended once, whatever comes of it.
-    pub(crate) fn finish(&self, brought: &Brought, browser: Option<&str>, now_ms: i64) -> Result<Arrival, Refusal> {
+    pub(crate) fn finish(&self, brought: &Brought, browser: Option<&str>, now_ms: i64) -> Result<Arrival, Box<Refusal>> {
         let begun = self.take(&brought.state, browser, now_ms)?;
         let metadata = self.provider.metadata(now_ms)?;
         self.answered_by(brought, &metadata)?;
@@ -182,7 +182,7 @@ impl Oidc {
         let code = brought.code.as_deref().filter(|code| !code.is_empty() && code.len() <= ANSWER_CHARS);
         let code = code.ok_or_else(|| DeskError::Request("expected a code from the provider, got none".to_owned()))?;
         let tokens = self.provider.redeem(&metadata, code, &begun.verifier)?;
-        let noted = |error: DeskError, name: Option<String>| Refusal { error, is_noted: true, name, outcast: None };
+        let noted = |error: DeskError, name: Option<String>| Box::new(Refusal { error, is_noted: true, name, outcast: None });
         let claims = self.claims(&metadata, &tokens.id_token, &begun, now_ms).map_err(|error| noted(error, None))?;
         // Checked with the token.
         let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -203,7 +203,8 @@ impl Oidc {
         match self.setup.rights(&groups.unwrap_or_default()) {
             Ok((role, clearance)) => Ok(Arrival { identity, person: Person { name, role, clearance }, place: begun.place }),
             Err(why) => {
-                Err(Refusal { error: DeskError::Forbidden(why), is_noted: true, name: Some(name), outcast: Some(identity) })
+                let error = DeskError::Forbidden(why);
+                Err(Box::new(Refusal { error, is_noted: true, name: Some(name), outcast: Some(identity) }))
             }
         }
     }
