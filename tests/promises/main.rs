@@ -35,6 +35,8 @@ mod cameras_sit_where_they_are_said_to;
 
 mod people_review_in_a_browser;
 
+mod people_sign_in_by_their_provider;
+
 mod labels_are_measured_as_others_measure;
 
 mod networks_have_a_say;

@@ -203,6 +203,9 @@ pub(crate) struct ReviewArgs {
     /// given several times. Without it there is one link, for you
     #[arg(long, value_name = "NAME=ROLE[,CLEARANCE]", value_parser = parse_account)]
     pub(crate) account: Vec<String>,
+    /// Let people sign in by a provider of identities (OpenID Connect), as this file says (example: configs/oidc.toml)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) oidc: Option<PathBuf>,
     /// Leave the Rerun viewer out of the page; it shows clips in 3D, and the page works without it
     #[arg(long)]
     pub(crate) no_canvas: bool,

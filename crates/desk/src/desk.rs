@@ -20,6 +20,7 @@ use crate::clip::{DeskClip, Work};
 use crate::error::DeskError;
 use crate::geometry::Refusal;
 use crate::labels::Verdict;
+use crate::oidc::{Oidc, OidcSetup};
 use crate::operation::Around;
 use crate::pace;
 use crate::people::{Person, Right};
@@ -35,6 +36,7 @@ mod perform;
 
 mod viewer;
 
+pub use entrance::Entered;
 pub use perform::Asked;
 pub use viewer::RecordingAddress;
 
@@ -65,6 +67,8 @@ pub struct DeskSetup {
     pub spool_bytes: u64,
     /// The viewer in the page, where there is one.
     pub canvas: Option<Arc<dyn Canvas>>,
+    /// The provider that people may sign in by, where there is one.
+    pub oidc: Option<OidcSetup>,
 }
 
 /// The desk.
@@ -78,6 +82,7 @@ pub struct Desk {
     looks: AtomicU64,
     /// Signs addresses of recordings; another one with every start.
     signing: String,
+    oidc: Option<Oidc>,
 }
 
 /// What a page sends to make a remark.
@@ -106,7 +111,8 @@ impl Desk {
     /// When the dataset or the database cannot be read.
     pub fn open(setup: DeskSetup) -> Result<Self, DeskError> {
         let identity = setup.store.identity()?;
-        let desk = Self { setup, clips: Mutex::default(), identity, looks: AtomicU64::new(0), signing: secret::token() };
+        let oidc = setup.oidc.clone().map(Oidc::new).transpose()?;
+        let desk = Self { setup, clips: Mutex::default(), identity, looks: AtomicU64::new(0), signing: secret::token(), oidc };
         desk.find_clips()?;
         Ok(desk)
     }

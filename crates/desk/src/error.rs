@@ -72,6 +72,26 @@ pub enum DeskError {
     /// Somebody else was faster.
     #[error("somebody else has changed this meanwhile")]
     Conflict(Box<Value>),
+    /// The file that says how people sign in cannot be used.
+    #[error("cannot let people sign in by {file}: {why}\nhint: {hint}")]
+    OidcSetup {
+        /// The file.
+        file: String,
+        /// Why.
+        why: String,
+        /// The cure.
+        hint: String,
+    },
+    /// The provider of identities does not do its part.
+    #[error("the sign-in provider {issuer}: {why}\nhint: {hint}")]
+    Provider {
+        /// Its name for itself.
+        issuer: String,
+        /// Why.
+        why: String,
+        /// The cure.
+        hint: String,
+    },
     /// Nobody is signed in.
     #[error("{0}")]
     SignIn(String),

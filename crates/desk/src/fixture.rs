@@ -267,7 +267,16 @@ pub(crate) fn store(root: &Path) -> Store {
 /// What a desk of the street is made of.
 pub(crate) fn setup(dataset: Dataset, store: Store) -> DeskSetup {
     let (taxonomy, scenes) = (taxonomy(), scenes());
-    DeskSetup { dataset, taxonomy, store, scenes, lease_ms: 60_000, spool_bytes: crate::SPOOL_BYTES, canvas: Some(Arc::new(Words)) }
+    DeskSetup {
+        dataset,
+        taxonomy,
+        store,
+        scenes,
+        lease_ms: 60_000,
+        spool_bytes: crate::SPOOL_BYTES,
+        canvas: Some(Arc::new(Words)),
+        oidc: None,
+    }
 }
 
 /// A viewer's encoder that writes what it was given in words.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `/`, `/desk.js`, … | the page, embedded in the program |
 //! | `POST /api/session` `{key}` or `{name, password}`, `DELETE` | sign in, sign out |
+//! | `GET /oidc`, `POST /oidc` `{origin, place}`, `GET /oidc/callback` | what the provider is called; begin to sign in by it; where it sends people back to |
 //! | `GET /api/me` | who I am, the classes |
 //! | `GET /api/clips` | clips that I may see |
 //! | `POST /api/next` `{only, after}` | the next item, leased to me |
@@ -45,10 +46,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::canvas::{CanvasFile, Recording};
 use crate::desk::{Asked, Desk, NewRemark, RecordingAddress};
 use crate::error::DeskError;
+use crate::oidc::{CALLBACK, OidcSetup};
 use crate::operation::Surroundings;
 use crate::people::Person;
 use crate::scene::Scene;
 use crate::store::ClipName;
+
+mod entrance;
 
 /// The files of the page: path, kind, content.
 const ASSETS: [(&str, &str, &str); 10] = [
@@ -79,10 +83,6 @@ const RECORDINGS_IN_FLIGHT: usize = 2;
 const FRAMES_AHEAD: usize = 2;
 /// A viewer that takes nothing for so long is gone or frozen, and others may have its place.
 const VIEWER_STALLS: Duration = Duration::from_secs(60);
-/// Passwords that are hashed at one time: a hash is a third of a second of a core, and cores are there for those who are in.
-const SIGN_INS_AT_ONCE: usize = 1;
-/// How long somebody waits for their turn to sign in.
-const SIGN_IN_TURN: Duration = Duration::from_secs(10);
 /// How long a download waits for others: the page asks again, and a queue that nobody leaves would look like a page that hangs.
 const SERVED_WITHIN: Duration = Duration::from_secs(60);
 /// A reader who takes longer for a sweep of some megabytes does not keep others waiting any more; its bytes stay until it is done or gone.
@@ -143,8 +143,10 @@ struct Site {
     in_flight: Arc<Semaphore>,
     /// See [`RECORDINGS_IN_FLIGHT`].
     recordings: Arc<Semaphore>,
-    /// See [`SIGN_INS_AT_ONCE`].
-    sign_ins: Arc<Semaphore>,
+    /// See [`entrance::PASSWORDS_AT_ONCE`].
+    passwords: Arc<Semaphore>,
+    /// See [`entrance::ARRIVALS_AT_ONCE`].
+    arrivals: Arc<Semaphore>,
     /// The viewer's files.
     viewer: Vec<CanvasFile>,
 }
@@ -169,7 +171,8 @@ pub fn serve(desk: Arc<Desk>, bind: SocketAddr) -> Result<DeskServer, DeskError>
         cookie,
         in_flight: Arc::new(Semaphore::new(SWEEPS_IN_FLIGHT)),
         recordings: Arc::new(Semaphore::new(RECORDINGS_IN_FLIGHT)),
-        sign_ins: Arc::new(Semaphore::new(SIGN_INS_AT_ONCE)),
+        passwords: Arc::new(Semaphore::new(entrance::PASSWORDS_AT_ONCE)),
+        arrivals: Arc::new(Semaphore::new(entrance::ARRIVALS_AT_ONCE)),
     };
     let router = router(Arc::new(site));
     let failed = DeskError::file("cannot start the review server");
@@ -213,7 +216,9 @@ fn router(site: Arc<Site>) -> Router {
     }
     router
         .route("/favicon.ico", get(StatusCode::NO_CONTENT))
-        .route("/api/session", post(sign_in).delete(sign_out))
+        .route("/api/session", post(entrance::sign_in).delete(entrance::sign_out))
+        .route("/oidc", get(entrance::provider).post(entrance::begin))
+        .route(CALLBACK, get(entrance::arrive))
         .route("/api/me", get(me))
         .route("/api/clips", get(clips))
         .route("/api/next", post(next_item))
@@ -242,7 +247,7 @@ fn router(site: Arc<Site>) -> Router {
 /// Refuses what was meant for another host or comes from another page, and tells the browser how little the page may do.
 async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if site.bind.ip().is_loopback() && !names_this_machine(host) {
+    if site.bind.ip().is_loopback() && !names_this_machine(host) && !names_public_address(&site, host) {
         return (StatusCode::FORBIDDEN, "this server answers requests for its own address only\n").into_response();
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -268,10 +273,16 @@ fn names_this_machine(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-impl IntoResponse for DeskError {
-    fn into_response(self) -> Response {
-        let status = match &self {
-            Self::Conflict(sides) => return (StatusCode::CONFLICT, json_body(sides)).into_response(),
+/// Whether it is the address that the file of the provider gives to this desk: a proxy in front may pass it on.
+fn names_public_address(site: &Site, host: &str) -> bool {
+    let origin = site.desk.provider().map(OidcSetup::origin).unwrap_or_default();
+    origin.split_once("://").is_some_and(|(_, public)| public.eq_ignore_ascii_case(host))
+}
+
+impl DeskError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Operation(crate::operation::Around::Refused(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::SignIn(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::Clearance { .. } => StatusCode::FORBIDDEN,
@@ -281,8 +292,18 @@ impl IntoResponse for DeskError {
             Self::Request(_) => StatusCode::BAD_REQUEST,
             // The page keeps what it has and sends it again, as where there is no server.
             Self::Lost { .. } | Self::Taken { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Provider { .. } => StatusCode::BAD_GATEWAY,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+        }
+    }
+}
+
+impl IntoResponse for DeskError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if let Self::Conflict(sides) = &self {
+            return (status, json_body(sides)).into_response();
+        }
         if status.is_server_error() {
             tracing::error!("a request failed: {self}");
         }
@@ -311,7 +332,7 @@ impl FromRequestParts<Arc<Site>> for Caller {
     type Rejection = DeskError;
 
     async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, DeskError> {
-        let (asked, token) = (site.clone(), site.token(&parts.headers));
+        let (asked, token) = (site.clone(), entrance::token(site, &parts.headers));
         let person = waiting(move || asked.desk.person(&token, now_ms())).await?;
         Ok(Self { site: site.clone(), person })
     }
@@ -340,58 +361,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<T> {
         let body = Bytes::from_request(request, state).await.map_err(|error| expected(error.to_string()))?;
         serde_json::from_slice(&body).map(Self).map_err(|error| expected(error.to_string()))
     }
-}
-
-impl Site {
-    fn token(&self, headers: &HeaderMap) -> String {
-        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(';'));
-        let mut pairs = cookies.filter_map(|cookie| cookie.trim().split_once('='));
-        pairs.find(|(name, _)| *name == self.cookie).map(|(_, token)| token.to_owned()).unwrap_or_default()
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SignIn {
-    #[serde(default)]
-    key: Option<String>,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    password: String,
-}
-
-async fn sign_in(State(site): State<Arc<Site>>, Sent(asked): Sent<SignIn>) -> Answer {
-    let turn = match &asked.key {
-        Some(_) => None,
-        None => {
-            let turn = tokio::time::timeout(SIGN_IN_TURN, site.sign_ins.clone().acquire_owned()).await;
-            let busy = || DeskError::TooMany("many people sign in at this moment: try again".to_owned());
-            Some(turn.map_err(|_| busy())?.map_err(|_| busy())?)
-        }
-    };
-    let (desk, cookie) = (site.desk.clone(), site.cookie.clone());
-    let signed = waiting(move || {
-        // Kept until the work is done, also for somebody who hangs up meanwhile.
-        let _turn = turn;
-        match &asked.key {
-            Some(key) => desk.sign_in_by_key(key, now_ms()),
-            None => desk.sign_in(&asked.name, &asked.password, now_ms()),
-        }
-    })
-    .await;
-    let (token, person) = signed?;
-    let mut response = json_body(&json!({ "person": person }));
-    if let Ok(cookie) = HeaderValue::from_str(&format!("{cookie}={token}; Path=/; HttpOnly; SameSite=Strict")) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
-    Ok(response)
-}
-
-async fn sign_out(State(site): State<Arc<Site>>, headers: HeaderMap) -> Answer {
-    let token = site.token(&headers);
-    waiting(move || site.desk.sign_out(&token)).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn me(by: Caller) -> Answer {
@@ -438,12 +407,19 @@ struct Account {
     clearance: crate::people::Grade,
     #[serde(default)]
     password: Option<String>,
+    /// Whose account it is at the provider; empty for nobody there.
+    #[serde(default)]
+    subject: Option<String>,
 }
 
 async fn put_person(by: Caller, Sent(account): Sent<Account>) -> Answer {
     by.json(move |desk, person, now| {
-        let Account { name, role, clearance, password } = account;
-        desk.put_person(person, &Person { name, role, clearance }, password.as_deref(), now)?;
+        let Account { name, role, clearance, password, subject } = account;
+        let account = Person { name, role, clearance };
+        desk.put_person(person, &account, password.as_deref(), now)?;
+        if let Some(subject) = subject {
+            desk.put_subject(person, &account.name, &subject, now)?;
+        }
         Ok(json!({ "people": desk.people(person)? }))
     })
     .await

@@ -29,6 +29,8 @@ pub mod people;
 
 mod secret;
 
+mod oidc;
+
 pub mod store;
 
 pub mod scene;
@@ -54,5 +56,6 @@ pub use canvas::Canvas;
 pub use desk::{Desk, DeskSetup, SPOOL_BYTES};
 pub use error::DeskError;
 pub use http::{DeskServer, now_ms, serve};
+pub use oidc::{Begun, Brought, OidcSetup};
 pub use people::Person;
 pub use store::{Place, PostgresDefaults, PostgresPlace, Store};

@@ -36,6 +36,13 @@ impl Role {
         Self::ALL.iter().find(|(role, _)| *role == self).map_or("data_user", |(_, name)| name)
     }
 
+    /// How many rights the role includes.
+    #[must_use]
+    pub(crate) fn rights(self) -> usize {
+        let all = [Right::Look, Right::Edit, Right::Decide, Right::Oversee, Right::Administer];
+        all.into_iter().filter(|right| self.may(*right)).count()
+    }
+
     /// Whether the role includes a right.
     #[must_use]
     pub fn may(self, right: Right) -> bool {

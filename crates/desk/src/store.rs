@@ -119,6 +119,15 @@ pub struct Audited {
     pub detail: String,
 }
 
+/// Who somebody is at a provider of identities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The provider.
+    pub(crate) issuer: String,
+    /// Its own name for them, for ever; never shown as a name.
+    pub(crate) subject: String,
+}
+
 /// A verdict that waits to be published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outgoing {
@@ -244,6 +253,61 @@ impl Store {
         self.read(|s| s.first("select name, role, clearance from person where name = ?1", values![name], person_of))
     }
 
+    /// The account of an identity, with the rights of `person`; made under their name where the identity has none yet. None where that name is
+    /// taken: an account is never somebody's because of its name. One that the provider calls otherwise by now keeps its name here.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn enter(&self, identity: &Identity, person: &Person) -> Result<Option<Person>, DeskError> {
+        let (role, clearance) = (person.role.as_str(), person.clearance.as_str());
+        self.write(|t| {
+            let name = match account_of(t, identity)? {
+                Some(name) => name,
+                None => {
+                    let sql = "insert into person (name, role, clearance) values (?1, ?2, ?3) on conflict (name) do nothing";
+                    if t.execute(sql, values![&person.name, role, clearance])? == 0 {
+                        return Ok(None);
+                    }
+                    let sql = "insert into oidc_identity (issuer, subject, person) values (?1, ?2, ?3)";
+                    t.execute(sql, values![&identity.issuer, &identity.subject, &person.name])?;
+                    person.name.clone()
+                }
+            };
+            t.execute("update person set role = ?2, clearance = ?3 where name = ?1", values![&name, role, clearance])?;
+            Ok(Some(Person { name, ..person.clone() }))
+        })
+    }
+
+    /// Who an account is at a provider, if it is one's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn identity_of(&self, name: &str) -> Result<Option<Identity>, DeskError> {
+        let sql = "select issuer, subject from oidc_identity where person = ?1";
+        self.read(|s| s.first(sql, values![name], |row| Ok(Identity { issuer: row.get(0)?, subject: row.get(1)? })))
+    }
+
+    /// Gives an account to an identity or to none. Where the identity has another account, nothing is done and that one is told.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn put_identity(&self, name: &str, identity: Option<&Identity>) -> Result<Option<String>, DeskError> {
+        self.write(|t| {
+            if let Some(identity) = identity {
+                let other = account_of(t, identity)?.filter(|other| other != name);
+                if other.is_some() {
+                    return Ok(other);
+                }
+            }
+            t.execute("delete from oidc_identity where person = ?1", values![name])?;
+            if let Some(identity) = identity {
+                let sql = "insert into oidc_identity (issuer, subject, person) values (?1, ?2, ?3)";
+                t.execute(sql, values![&identity.issuer, &identity.subject, name])?;
+            }
+            Ok(None)
+        })
+    }
+
     /// Notes that somebody tries a password, before it is looked at; false where too many were tried since a moment. One transaction, so
     /// that of many who try at once no more get through than one after the other.
     ///
@@ -317,6 +381,16 @@ impl Store {
         let sql = "select p.name, p.role, p.clearance from session s join person p on p.name = s.person \
                    where s.hash = ?1 and s.expires_ms > ?2";
         self.read(|s| s.first(sql, values![secret::hash(token), now_ms], person_of))
+    }
+
+    /// Ends all sessions of an identity.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn end_sessions(&self, identity: &Identity) -> Result<(), DeskError> {
+        let sql = "delete from session where person in (select person from oidc_identity where issuer = ?1 and subject = ?2)";
+        self.write_one(sql, values![&identity.issuer, &identity.subject])?;
+        Ok(())
     }
 
     /// Ends a session.
@@ -678,6 +752,11 @@ fn lease(t: &mut dyn Session, name: &ClipName, track: u32, person: &str, expires
         values![&name.vehicle, name.clip, track, person, expires_ms],
     )?;
     Ok(changed > 0)
+}
+
+fn account_of(t: &mut dyn Session, identity: &Identity) -> Result<Option<String>, DeskError> {
+    let sql = "select person from oidc_identity where issuer = ?1 and subject = ?2";
+    t.first(sql, values![&identity.issuer, &identity.subject], |row| row.get(0))
 }
 
 fn person_of(row: &Row) -> Result<Person, DeskError> {

@@ -635,6 +635,8 @@ async function open(clip, number = null, sample = 0) {
     }
   }
   app.clip = answer;
+  // The address leads here again: after a sign-in, or whoever it is sent to.
+  history.replaceState(null, '', `#${new URLSearchParams({ vehicle: answer.vehicle, clip: answer.clip })}`);
   app.track = number !== null && answer.tracks[number] ? number : null;
   $('toast').hidden = true;
   app.chosen.clear();
@@ -645,13 +647,35 @@ async function open(clip, number = null, sample = 0) {
   app.canvas?.open(app.clip);
 }
 
-function signIn(message = '') {
+// What the provider of identities is called, where there is one.
+let provider;
+
+async function signIn(message = '') {
+  provider ??= (await ask('GET', '/oidc').catch(() => null))?.name;
   const name = el('input', { name: 'name', autocomplete: 'username', required: true }), password = el('input', { name: 'password', type: 'password', autocomplete: 'current-password', required: true });
   const form = el('form', { onsubmit: async event => {
     event.preventDefault();
     try { await ask('POST', '/api/session', { name: name.value, password: password.value }); dialog().close(); start(); } catch (error) { signIn(error.message); }
-  } }, el('h3', { textContent: word('signIn') }), el('label', {}, word('name'), name), el('label', {}, word('password'), password), el('p', { className: 'error', textContent: message }), el('button', { className: 'primary', textContent: word('signIn') }));
+  } }, el('h3', { textContent: word('signIn') }), el('label', {}, word('name'), name), el('label', {}, word('password'), password), el('p', { className: 'error told', textContent: message }), el('button', { className: 'primary', textContent: word('signIn') }));
+  if (provider) form.append(el('button', { id: 'provider', type: 'button', className: 'plain', textContent: word('signInBy').replace('{}', provider), onclick: signInByProvider }));
   open_dialog(form);
+}
+
+// The provider sends people back to where they are now.
+async function signInByProvider() {
+  try { location.assign((await ask('POST', '/oidc', { origin: location.origin, place: location.hash })).address); } catch (error) { signIn(error.message); }
+}
+
+// What was not sent yet stays in this browser, under the name that it was done under.
+async function signOut() {
+  try { await ask('DELETE', '/api/session'); location.reload(); } catch (error) { toast(error.message, true); }
+}
+
+// The clip that the address names, and what to look at in it: #vehicle=V&clip=N&track=T&sample=S.
+function named(all) {
+  const place = new URLSearchParams(location.hash.slice(1)), number = name => place.has(name) ? Number(place.get(name)) : undefined;
+  const clip = all.find(one => same(one, { vehicle: place.get('vehicle'), clip: number('clip') }));
+  return clip && [clip, number('track'), number('sample')];
 }
 
 async function start() {
@@ -668,10 +692,11 @@ async function start() {
     holdOn(lease_ms);
     filters();
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) { signIn(); return; }
+    if (error instanceof Refused && error.status === 401) { await signIn(); return; }
     throw error;
   }
   $('who').textContent = `${app.person.name} · ${app.person.role}`;
+  $('sign-out').hidden = false;
   $('finish').disabled = !mayDecide();
   $('pace-open').hidden = !mayOversee();
   outbox?.close();
@@ -679,9 +704,8 @@ async function start() {
   app.outbox = outbox;
   await outbox.adopt();
   const all = await clips();
-  const first = all.find(one => one.open + one.returned > 0) ?? all[0];
-  if (first) await open(first);
-  if (!first) toast(word('doneText'));
+  const first = named(all) ?? [all.find(one => one.open + one.returned > 0) ?? all[0]];
+  if (first[0]) await open(...first); else toast(word('doneText'));
   status();
   app.ready = true;
   firstLayout();
@@ -690,6 +714,7 @@ async function start() {
 $('clips').addEventListener('change', event => { const [vehicle, clip] = JSON.parse(event.target.value); event.target.blur(); open({ vehicle, clip }); });
 $('undo').addEventListener('click', () => act('undo'));
 $('help').addEventListener('click', showKeys);
+$('sign-out').addEventListener('click', signOut);
 $('finish').addEventListener('click', () => finish());
 $('play').addEventListener('click', play);
 $('layout').addEventListener('click', nextLayout);
@@ -713,6 +738,7 @@ $('strip').addEventListener('pointerdown', event => {
   $('strip').setPointerCapture(event.pointerId);
   $('strip').onpointerup = () => { $('strip').onpointermove = null; };
 });
+addEventListener('hashchange', async () => { const wanted = app.ready && named(await clips()); if (wanted) open(...wanted); });
 // A button that was clicked must not take the next press of the space bar.
 addEventListener('click', event => event.target.closest('button')?.blur());
 new ResizeObserver(redraw).observe($('stage'));

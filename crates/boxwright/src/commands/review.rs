@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use boxwright_desk::canvas::{Canvas, CanvasFile, DrawError, Recording};
-use boxwright_desk::{Desk, DeskSetup, Person, Place, PostgresDefaults, PostgresPlace, SPOOL_BYTES, Store, now_ms};
+use boxwright_desk::{Desk, DeskSetup, OidcSetup, Person, Place, PostgresDefaults, PostgresPlace, SPOOL_BYTES, Store, now_ms};
 use boxwright_model::SceneFrame;
 use boxwright_pipeline::scenes::Scenes;
 use boxwright_review::CanvasRecording;
@@ -36,6 +36,8 @@ const OWNER: &str = "me=admin,core";
 
 pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
     let config = load_config(args.config.as_deref(), args.brokers.as_deref())?;
+    let ambient = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
+    let oidc = args.oidc.as_deref().map(|file| OidcSetup::load(file, &ambient)).transpose()?;
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let location = locate(&args.dataset, &config.store)?;
     let dataset = Dataset::open_at(&location)?;
@@ -53,7 +55,7 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
     let lease_ms = i64::try_from(args.lease.as_millis()).unwrap_or(i64::MAX);
     let canvas: Option<Arc<dyn Canvas>> =
         if args.no_canvas { None } else { Some(Arc::new(Viewer(boxwright_review::Canvas::load(taxonomy.clone())?))) };
-    let desk = Desk::open(DeskSetup { dataset, taxonomy, store, scenes, lease_ms, spool_bytes: SPOOL_BYTES, canvas })?;
+    let desk = Desk::open(DeskSetup { dataset, taxonomy, store, scenes, lease_ms, spool_bytes: SPOOL_BYTES, canvas, oidc })?;
     let desk = Arc::new(desk);
     for (name, revision) in desk.foreign() {
         ui::say(&format!(
@@ -77,6 +79,7 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
         let key = desk.invite(&person, now_ms())?;
         ui::print(&format!("review: {}#key={key}  ({}, {}, {})", server.url(), person.name, person.role, person.clearance));
     }
+    greet_provider(&desk);
     let publisher = args.brokers.is_some().then(|| publish(desk, config.kafka.clone())).transpose()?;
     ui::say("each link signs in once; Ctrl-C ends the review, and nothing is lost");
     signals::wait_for_stop()?;
@@ -87,6 +90,16 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
         let _ = thread.join();
     }
     Ok(Outcome::Done)
+}
+
+/// Says where people sign in by the provider, and whether it would work now. One that is away keeps nobody from work: links and passwords do
+/// without it, those who are in stay in, and it is asked again with the next sign-in.
+fn greet_provider(desk: &Desk) {
+    let Some(provider) = desk.provider() else { return };
+    ui::say(&format!("people sign in by {} at {}", provider.issuer(), provider.public_url()));
+    if let Err(error) = desk.check_provider(now_ms()) {
+        ui::say(&format!("warning: {error}"));
+    }
 }
 
 /// Keeps a second review of a dataset out, whatever its database: each would write revisions that the other does not know. The claim ends

@@ -1,9 +1,11 @@
-//! Who is there: accounts, sign-in links, passwords and sessions.
+//! Who is there: accounts, sign-in links, passwords, a provider of identities, and sessions.
 
 use super::{Desk, allow};
 use crate::error::DeskError;
+use crate::oidc::{Arrival, Begun, Brought, Oidc, OidcSetup, shown};
 use crate::people::{Person, Right, is_name};
 use crate::secret;
+use crate::store::Identity;
 
 /// How long a session lasts: a shift with its breaks.
 const SESSION_MS: i64 = 12 * 3_600_000;
@@ -15,13 +17,34 @@ const WRONG_PASSWORDS: i64 = 5;
 const CLOSED_MS: i64 = 60_000;
 /// Shortest password.
 const PASSWORD_CHARS: usize = 10;
+/// Longest subject of a provider, as in ID tokens.
+const SUBJECT_CHARS: usize = 255;
+
+/// Somebody who came in by the provider.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    /// Token of their session.
+    pub token: String,
+    /// Who.
+    pub person: Person,
+    /// Where in the page they go on: a fragment of its address, or nothing.
+    pub place: String,
+}
 
 impl Desk {
     /// Makes or changes an account and returns the key of a link that signs it in once.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the account is the provider's, or the database fails.
     pub fn invite(&self, person: &Person, now_ms: i64) -> Result<String, DeskError> {
+        if self.store().identity_of(&person.name)?.is_some() {
+            // Whoever took that name there would have the rights of whoever is meant here.
+            return Err(DeskError::Forbidden(format!(
+                "expected a name of this desk for a sign-in link, got {:?}, who signs in by the provider\nhint: --account with another name, or \
+                 leave it out",
+                person.name
+            )));
+        }
         self.store().put_person(person, None)?;
         let key = secret::token();
         self.store().put_key(&key, &person.name, now_ms + KEY_MS)?;
@@ -37,7 +60,7 @@ impl Desk {
         let Some(person) = self.store().take_key(key, now_ms)? else {
             return Err(DeskError::SignIn("this link was used before or is too old: ask for another one".to_owned()));
         };
-        self.open_session(person, now_ms)
+        self.open_session(person, "signed in", SESSION_MS, now_ms)
     }
 
     /// Opens a session with a password.
@@ -55,7 +78,7 @@ impl Desk {
         match self.store().person_by_password(name, password)? {
             Some(person) => {
                 self.store().end_attempts(name)?;
-                self.open_session(person, now_ms)
+                self.open_session(person, "signed in", SESSION_MS, now_ms)
             }
             None => {
                 self.store().note(now_ms, name, "refused", None, "wrong name or password")?;
@@ -64,11 +87,105 @@ impl Desk {
         }
     }
 
-    fn open_session(&self, person: Person, now_ms: i64) -> Result<(String, Person), DeskError> {
+    fn open_session(&self, person: Person, how: &str, lasts_ms: i64, now_ms: i64) -> Result<(String, Person), DeskError> {
         let token = secret::token();
-        self.store().put_session(&token, &person.name, now_ms, now_ms + SESSION_MS)?;
-        self.store().note(now_ms, &person.name, "signed in", None, "")?;
+        self.store().put_session(&token, &person.name, now_ms, now_ms + lasts_ms)?;
+        self.store().note(now_ms, &person.name, how, None, "")?;
         Ok((token, person))
+    }
+
+    /// The provider that people may sign in by.
+    #[must_use]
+    pub fn provider(&self) -> Option<&OidcSetup> {
+        self.oidc.as_ref().map(Oidc::setup)
+    }
+
+    fn oidc(&self) -> Result<&Oidc, DeskError> {
+        self.oidc.as_ref().ok_or_else(|| DeskError::NotFound("nobody signs in by a provider here".to_owned()))
+    }
+
+    /// Whether the provider answers, and is the one that was named.
+    ///
+    /// # Errors
+    /// When not, or when there is none.
+    pub fn check_provider(&self, now_ms: i64) -> Result<(), DeskError> {
+        self.oidc()?.check(now_ms)
+    }
+
+    /// Begins a sign-in by the provider: of a browser that shows the page from `origin` at `place`, and may have a cookie of an earlier one.
+    ///
+    /// # Errors
+    /// When there is no provider, it does not answer, or the page is shown from elsewhere.
+    pub fn begin_sign_in(&self, origin: &str, place: &str, browser: Option<&str>, now_ms: i64) -> Result<Begun, DeskError> {
+        self.oidc()?.begin(origin, place, browser, now_ms)
+    }
+
+    /// Ends a sign-in by the provider: opens a session for whom it vouches for. Role and clearance are those of this moment.
+    ///
+    /// # Errors
+    /// When the provider does not vouch for anybody, they may not enter, their name is somebody else's, or the database fails.
+    pub fn finish_sign_in(&self, brought: &Brought, browser: Option<&str>, now_ms: i64) -> Result<Entered, DeskError> {
+        let oidc = self.oidc()?;
+        let Arrival { identity, person, place } = match oidc.finish(brought, browser, now_ms) {
+            Ok(arrival) => arrival,
+            Err(refusal) => {
+                if let Some(identity) = &refusal.outcast {
+                    self.store().end_sessions(identity)?;
+                }
+                if refusal.is_noted {
+                    self.note_refused(refusal.name.as_deref(), &refusal.error, now_ms)?;
+                }
+                return Err(refusal.error);
+            }
+        };
+        let name = person.name.clone();
+        let Some(person) = self.store().enter(&identity, &person)? else {
+            let hint = format!(
+                "an administrator gives the account to the subject {:?} by POST /api/people, or the provider tells another name",
+                shown(&identity.subject)
+            );
+            let why = match self.store().identity_of(&name)? {
+                Some(_) => "belongs to another subject of the provider",
+                None => "signs in by links or a password",
+            };
+            let error =
+                DeskError::Forbidden(format!("expected an account {name:?} that is yours, got one that {why}\nhint: {hint}"));
+            self.note_refused(Some(&name), &error, now_ms)?;
+            return Err(error);
+        };
+        let lasts_ms = SESSION_MS.min(oidc.setup().session_ms);
+        let (token, person) = self.open_session(person, "signed in by oidc", lasts_ms, now_ms)?;
+        Ok(Entered { token, person, place })
+    }
+
+    fn note_refused(&self, name: Option<&str>, error: &DeskError, now_ms: i64) -> Result<(), DeskError> {
+        let told = error.to_string();
+        // Without the hint, and never longer than a line.
+        let why = shown(told.lines().next().unwrap_or_default());
+        self.store().note(now_ms, name.unwrap_or("unknown"), "refused by oidc", None, &why)
+    }
+
+    /// Gives an account to a subject of the provider, or, where that is empty, to nobody there.
+    ///
+    /// # Errors
+    /// When the person may not, there is no provider or no such account, the subject has another account, or the database fails.
+    pub fn put_subject(&self, person: &Person, name: &str, subject: &str, now_ms: i64) -> Result<(), DeskError> {
+        allow(person, Right::Administer)?;
+        let issuer = self.oidc()?.setup().issuer.clone();
+        let account = self.store().person(name)?;
+        let account = account.ok_or_else(|| DeskError::NotFound(format!("expected an account, got {:?}", shown(name))))?;
+        if account.clearance > person.clearance {
+            self.store().note(now_ms, &person.name, "not cleared", None, name)?;
+            return Err(DeskError::Clearance { grade: account.clearance, clearance: person.clearance });
+        }
+        if subject.chars().count() > SUBJECT_CHARS {
+            return Err(DeskError::Request(format!("expected a subject of at most {SUBJECT_CHARS} characters")));
+        }
+        let identity = Identity { issuer, subject: subject.to_owned() };
+        if let Some(other) = self.store().put_identity(name, Some(&identity).filter(|one| !one.subject.is_empty()))? {
+            return Err(DeskError::Request(format!("expected a subject without an account, got that of {other:?}")));
+        }
+        self.store().note(now_ms, &person.name, "account", None, &format!("{name} subject {}", shown(subject)))
     }
 
     /// Whose session it is.

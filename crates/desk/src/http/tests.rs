@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpStream};
 
 use super::*;
 use crate::fixture::{self, PARKED, name, person};
+use crate::oidc::fixture::{ORIGIN, Provider, asked_for};
 use crate::people::Role;
 
 struct Answer {
@@ -242,4 +243,115 @@ fn without_the_clearance_it_is_403_everywhere() {
         assert_eq!(served.ask("POST", &path, &low, body).status, 403, "{path}");
     }
     assert_eq!(served.ask("GET", "/api/clips", &low, "").json()["clips"], json!([]));
+}
+
+/// A desk whose people may sign in by a provider: the page is taken to be where the provider's file says.
+fn served_with(provider: &Provider) -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = fixture::dataset(&folder.path().join("dataset"), "");
+    let setup = fixture::setup(dataset, fixture::store(folder.path()));
+    let desk = Arc::new(Desk::open(crate::DeskSetup { oidc: Some(provider.setup()), ..setup }).unwrap());
+    let server = serve(desk.clone(), (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    Served { server, desk, _folder: folder }
+}
+
+impl Served {
+    /// Begins a sign-in: where to go, and the header line with the cookie.
+    fn begin(&self, place: &str) -> (String, String) {
+        let body = json!({ "origin": ORIGIN, "place": place }).to_string();
+        let begun = self.ask("POST", "/oidc", "x-boxwright: 1\r\n", &body);
+        assert_eq!(begun.status, 200, "{}", String::from_utf8_lossy(&begun.body));
+        let line = begun.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+        assert!(line.ends_with("; Path=/; Max-Age=600; HttpOnly; SameSite=Lax"), "{line}");
+        (begun.json()["address"].as_str().unwrap().to_owned(), format!("cookie: {}\r\n", line.split(';').next().unwrap()))
+    }
+
+    fn arrive(&self, provider: &Provider, address: &str, code: &str, cookie: &str) -> Answer {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("code", code), ("state", &asked_for(address)["state"]), ("iss", &provider.issuer)])
+            .finish();
+        self.ask("GET", &format!("/oidc/callback?{query}"), cookie, "")
+    }
+}
+
+#[test]
+fn who_comes_back_from_the_provider_is_let_on_by_a_page_of_ours() {
+    let provider = Provider::start();
+    let served = served_with(&provider);
+    assert_eq!(served.ask("GET", "/oidc", "", "").json(), json!({ "name": "the works" }));
+    let (address, cookie) = served.begin("#vehicle=car+7&clip=3");
+    let now_s = now_ms() / 1_000;
+    let mut claims = provider.claims(&address, "s1", "ana", &["reviews"]);
+    (claims["iat"], claims["exp"]) = (json!(now_s), json!(now_s + 60));
+    let code = provider.code(&address, &provider.sign(&claims));
+    assert_eq!(served.arrive(&provider, &address, &code, "").status, 401, "not without the cookie");
+    let arrived = served.arrive(&provider, &address, &code, &cookie);
+    let page = String::from_utf8(arrived.body.clone()).unwrap();
+    assert_eq!(arrived.status, 200, "{page}");
+    assert!(page.contains("content=\"0;url=/#vehicle=car+7&amp;clip=3\""), "{page}");
+    assert!(!arrived.head.contains("location:") && arrived.head.contains("cache-control: no-store"), "{}", arrived.head);
+    assert!(arrived.head.contains("content-security-policy: default-src 'none'"), "{}", arrived.head);
+    let line = arrived.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{line}");
+    let session = format!("x-boxwright: 1\r\ncookie: {}\r\n", line.split(';').next().unwrap());
+    assert_eq!(served.ask("GET", "/api/me", &session, "").json()["person"]["name"], json!("ana"));
+    assert_eq!(served.arrive(&provider, &address, &code, &cookie).status, 401, "and once");
+    assert_eq!(served.ask("DELETE", "/api/session", &session, "").status, 204);
+    assert_eq!(served.ask("GET", "/api/me", &session, "").status, 401);
+}
+
+#[test]
+fn what_a_provider_or_a_stranger_writes_is_shown_as_text() {
+    let provider = Provider::start();
+    let served = served_with(&provider);
+    let (address, cookie) = served.begin("//evil.example");
+    let query =
+        format!("error=%3Cscript%3E&error_description=%22%3Cimg%3E&iss={}&state={}", provider.issuer, asked_for(&address)["state"]);
+    let refused = served.ask("GET", &format!("/oidc/callback?{query}"), &cookie, "");
+    let page = String::from_utf8(refused.body).unwrap();
+    assert_eq!(refused.status, 401);
+    assert!(page.contains("&lt;script&gt; (&quot;&lt;img&gt;)") && !page.contains("<script>") && !page.contains("evil"), "{page}");
+    for (query, status) in [("", 401), ("state=a&state=b", 400), ("state=%00&code=x", 401)] {
+        assert_eq!(served.ask("GET", &format!("/oidc/callback?{query}"), &cookie, "").status, status, "{query}");
+    }
+    assert_eq!(served.ask("POST", "/oidc", "", "{}").status, 403, "no other page begins it");
+    let body = json!({ "origin": "https://evil.example" }).to_string();
+    assert_eq!(served.ask("POST", "/oidc", "x-boxwright: 1\r\n", &body).status, 400);
+    provider.say("/.well-known/openid-configuration", 500, "");
+    let other = served_with(&provider);
+    let body = json!({ "origin": ORIGIN }).to_string();
+    let away = other.ask("POST", "/oidc", "x-boxwright: 1\r\n", &body);
+    assert_eq!(away.status, 502);
+    assert!(away.json()["error"].as_str().unwrap().contains("\nhint: "));
+}
+
+#[test]
+fn without_a_provider_nobody_is_sent_anywhere() {
+    let served = served("");
+    assert_eq!(served.ask("GET", "/oidc", "", "").json(), json!({ "name": null }));
+    assert_eq!(served.ask("POST", "/oidc", "x-boxwright: 1\r\n", "{\"origin\":\"x\"}").status, 404);
+    assert_eq!(served.ask("GET", "/oidc/callback?state=x", "", "").status, 404);
+}
+
+#[test]
+fn behind_tls_cookies_go_no_other_way_and_the_public_name_is_answered() {
+    let provider = Provider::start();
+    let file = provider.file().replace(ORIGIN, "https://review.example.com");
+    let setup = crate::OidcSetup::parse(&file, std::path::Path::new(""), &|_| Some("s".to_owned())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = fixture::dataset(&folder.path().join("dataset"), "");
+    let desk =
+        Desk::open(crate::DeskSetup { oidc: Some(setup), ..fixture::setup(dataset, fixture::store(folder.path())) }).unwrap();
+    let desk = Arc::new(desk);
+    let served = Served { server: serve(desk.clone(), (Ipv4Addr::LOCALHOST, 0).into()).unwrap(), desk, _folder: folder };
+    let body = json!({ "origin": "https://review.example.com" }).to_string();
+    let begun = served.ask("POST", "/oidc", "x-boxwright: 1\r\n", &body);
+    let line = begun.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    assert!(line.starts_with("__Host-boxwright_desk_") && line.ends_with("; HttpOnly; SameSite=Lax; Secure"), "{line}");
+    for (host, status) in
+        [("review.example.com", 200), ("REVIEW.example.com", 200), ("review.example.com.evil.example", 403), ("x", 403)]
+    {
+        let answer = served.send(&format!("GET /oidc HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"));
+        assert_eq!(answer.status, status, "{host}");
+    }
 }

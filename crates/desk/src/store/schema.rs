@@ -7,13 +7,14 @@ use crate::error::DeskError;
 pub(super) const SQL: &str = include_str!("schema.sql");
 
 /// Version of the tables. A database bears the one that it was last opened by; a higher one is refused, because what it means is not known
-/// here.
-pub(super) const VERSION: i64 = 1;
+/// here. 2 came with `oidc_identity`.
+pub(super) const VERSION: i64 = 2;
 
 /// A column of each table that no table of another program with that name is likely to have.
-const TELLING: [(&str, &str); 12] = [
+const TELLING: [(&str, &str); 13] = [
     ("desk", "value"),
     ("person", "clearance"),
+    ("oidc_identity", "subject"),
     ("sign_in_key", "expires_ms"),
     ("session", "expires_ms"),
     ("attempt", "at_ms"),

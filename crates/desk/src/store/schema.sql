@@ -14,6 +14,15 @@ create table if not exists person (
     password text
 );
 
+-- Accounts that a provider vouches for (OpenID Connect): who they are there. One identity an account, one account an identity; an account
+-- that is not here is signed in by keys and passwords only.
+create table if not exists oidc_identity (
+    issuer text not null,
+    subject text not null,
+    person text not null unique,
+    primary key (issuer, subject)
+);
+
 -- Keys of sign-in links: each opens one session. Only hashes are kept, here and of sessions.
 create table if not exists sign_in_key (
     hash text primary key,

@@ -152,7 +152,46 @@ fn a_database_of_a_newer_program_is_refused_with_both_versions() {
     drop(store);
     by_hand(folder.path(), "update desk set value = '99' where name = 'schema'");
     let refused = Store::open(&crate::fixture::place(folder.path())).unwrap_err().to_string();
-    assert!(refused.contains("version 1 or older, got version 99") && refused.contains("\nhint: "), "{refused}");
+    assert!(refused.contains("version 2 or older, got version 99") && refused.contains("\nhint: "), "{refused}");
+}
+
+#[test]
+fn a_database_of_version_1_gets_the_identities_and_keeps_what_it_has() {
+    let (folder, store) = store();
+    let ana = Person { name: "ana".to_owned(), role: Role::Reviewer, clearance: Grade::General };
+    store.put_person(&ana, None).unwrap();
+    drop(store);
+    by_hand(folder.path(), "drop table oidc_identity; update desk set value = '1' where name = 'schema'");
+    let store = crate::fixture::store(folder.path());
+    assert_eq!(store.people().unwrap(), vec![ana.clone()]);
+    let of = |subject: &str| Identity { issuer: "https://id.example.com".to_owned(), subject: subject.to_owned() };
+    assert_eq!(store.enter(&of("1"), &ana).unwrap(), None, "her name is no proof");
+    let bo = Person { name: "bo".to_owned(), ..ana };
+    assert_eq!(store.enter(&of("1"), &bo).unwrap(), Some(bo.clone()));
+    drop(store);
+    // Version 2, which a program of version 1 refuses.
+    by_hand(folder.path(), "update desk set value = 'seen' where name = 'schema' and value = '2'");
+    let refused = Store::open(&crate::fixture::place(folder.path())).unwrap_err().to_string();
+    assert!(refused.contains("got version seen"), "{refused}");
+}
+
+#[test]
+fn of_many_who_come_at_once_with_one_name_one_has_it() {
+    let (_folder, store) = store();
+    let store = Arc::new(store);
+    let barrier = Arc::new(Barrier::new(8));
+    let all: Vec<_> = (0..8)
+        .map(|index| {
+            let (store, barrier) = (store.clone(), barrier.clone());
+            std::thread::spawn(move || {
+                barrier.wait();
+                let ana = Person { name: "ana".to_owned(), role: Role::Reviewer, clearance: Grade::General };
+                let who = Identity { issuer: "https://id.example.com".to_owned(), subject: index.to_string() };
+                store.enter(&who, &ana).unwrap().is_some()
+            })
+        })
+        .collect();
+    assert_eq!(all.into_iter().filter_map(|one| one.join().ok()).filter(|entered| *entered).count(), 1);
 }
 
 #[test]
