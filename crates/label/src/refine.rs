@@ -41,7 +41,7 @@ pub struct FrameBox {
     pub seconds: f64,
     /// The box in a frame that stands still, or in that of a vehicle whose poses are unknown.
     pub cuboid: Cuboid,
-    /// Where the sensor stood, same frame; NaN for what has no faces.
+    /// Where the sensor stood, same frame; NaN for what has no faces ([`crate::classify::anchor`]).
     pub sensor_xy: [f64; 2],
     /// How much it says in means: positive.
     pub weight: f64,
@@ -54,23 +54,22 @@ pub fn with_one_size(track: &[FrameBox]) -> Vec<FrameBox> {
     track.iter().map(|one| FrameBox { cuboid: resized(one, size), ..*one }).collect()
 }
 
-/// The same boxes, refined, in the order of the track.
+/// The same boxes with headings, centres and heights on curves, as far as these are not refused.
 ///
 /// `max_shift_m` is the farthest that a curve may move a centre in the plane: a smoother that is not held destroys labels.
 #[must_use]
-pub fn refine(track: &[FrameBox], max_shift_m: f64) -> Vec<Cuboid> {
+pub fn on_curves(track: &[FrameBox], max_shift_m: f64) -> Vec<Cuboid> {
     let turned = with_smooth_headings(track);
-    let sized = with_one_size(&turned);
-    let signal = |value: fn(&Cuboid) -> [f64; 2]| -> Vec<[f64; 2]> { sized.iter().map(|one| value(&one.cuboid)).collect() };
+    let signal = |value: fn(&Cuboid) -> [f64; 2]| -> Vec<[f64; 2]> { turned.iter().map(|one| value(&one.cuboid)).collect() };
     let centers = signal(|cuboid| [cuboid.center_m.x, cuboid.center_m.y]);
     let heights = signal(|cuboid| [cuboid.center_m.z, 0.0]);
-    let (smooth, level) = (smoothed(&sized, &centers), smoothed(&sized, &heights));
+    let (smooth, level) = (smoothed(&turned, &centers), smoothed(&turned, &heights));
     let moved = |(index, one): (usize, &FrameBox)| {
         let [x, y] = smooth.as_ref().map_or(centers[index], |smooth| near(centers[index], smooth[index], max_shift_m));
         let z = level.as_ref().map_or(heights[index], |level| level[index])[0];
         Cuboid { center_m: Vector3::new(x, y, z), ..one.cuboid }
     };
-    sized.iter().enumerate().map(moved).collect()
+    turned.iter().enumerate().map(moved).collect()
 }
 
 /// The smooth position, but no farther from the measured one than allowed.

@@ -15,7 +15,7 @@ use super::motion::Motion;
 use super::moving::lines;
 use super::placed::{How, Path, Placement, Sighting, quantile};
 use crate::classify::{Kind, anchor};
-use crate::refine::{FrameBox, refine, with_one_size};
+use crate::refine::{FrameBox, on_curves, with_one_size};
 
 /// Faster than this the front is where the way leads (m/s).
 const QUICK_MPS: f64 = 2.0;
@@ -40,7 +40,7 @@ pub fn place(
         let edge_m = edge_fit_m(path, &boxes);
         (boxes, vec![[0.0; 2]; sized.len()], How { size_source: "given", refined: "one_pose", edge_m, refused_edge_m: None })
     } else {
-        let (boxes, how) = tested(path, &sized, refine(&measured, config.max_smoothing_m));
+        let (boxes, how) = tested(path, &sized, on_curves(&sized, config.max_smoothing_m));
         let centers: Vec<[f64; 2]> = boxes.iter().map(|one| relative(path, one)).collect();
         let velocities = lines(path, &centers, config.smoothing_s).iter().map(|line| line.velocity).collect();
         (boxes, velocities, how)

@@ -8,7 +8,7 @@ use nalgebra::UnitQuaternion;
 
 use super::{SeenBox, TrackConfig, TrackHistory, Tracker};
 use crate::classify::{Kind, anchor};
-use crate::refine::{FrameBox, refine};
+use crate::refine::{FrameBox, on_curves, with_one_size};
 
 /// Weight of a box that its detector does not believe in.
 const LEAST_WEIGHT: f64 = 1e-6;
@@ -92,7 +92,9 @@ fn refine_track(track: &mut TrackHistory<SeenBox>, frames: &[SequenceFrame], max
             }
         })
         .collect();
-    for (observation, cuboid) in track.observations.iter_mut().zip(refine(&detected, max_shift_m)) {
+    // A person's length and width change with every stride, and a detector that sees them change is right.
+    let sized = if kind == Kind::Person { detected } else { with_one_size(&detected) };
+    for (observation, cuboid) in track.observations.iter_mut().zip(on_curves(&sized, max_shift_m)) {
         observation.candidate.ego_from_box = cuboid.transformed(&frames[observation.sweep].world_from_ego.inverse());
     }
 }
