@@ -3,18 +3,24 @@
 
 PROGRAM is the tool `groundflags` (target/release/groundflags), DATA the folder of the real drives. Needs numpy and pypatchworkpp 1.4.1, in an environment
 of their own (`pip install numpy pypatchworkpp==1.4.1`). Both get the same sweeps, moved so that the lidar is at the origin; Patchwork++ has the
-options that it ships with and the true height of the lidar, ours its defaults (it is not told the height). Points from 2.7 to 75 m are judged.
+options that it ships with and the true height of the lidar; ours is not told the height. Points from 2.7 to 75 m are judged. Ours finds the height of the
+ground, and how far above it a point is ground depends on what is asked:
+
+  boxwright      0.125 m, the distance that Patchwork++ allows (`th_dist`)
+  no_shape       0.22 m, `[label.ground] band_m`: what is lower is no part of a shape, because what lies flat would join what stands
 
 PandaSet, every point has a class. Ground is Ground, Road, the three kinds of road markings, Sidewalk and Driveway; points without a class, smoke,
-exhaust, spray and reflections are not scored. Two protocols for vegetation, of which the three points of F1 between them come:
+exhaust, spray and reflections are not scored. Vegetation by two protocols:
 
-  patchwork_pp   vegetation is not scored
-  patchwork      vegetation lower than 1.30 m below a lidar at 1.723 m is ground, that is lower than 0.423 m above the road; the rest is not
+  vegetation_not_scored      that of Patchwork++
+  low_vegetation_is_ground   that of Patchwork: vegetation lower than 1.30 m below a lidar at 1.723 m is ground, that is lower than 0.423 m above
+                             the road; other vegetation is not
 
-  lost           share of the points of vehicles, riders (with their bicycles and motorcycles) and persons that are called ground
-  lost_above     the same of those more than 0.25 m above the floor of the box that people drew
+  lost                       share in % of the points of vehicles, riders (with their bicycles and motorcycles) and persons that are called ground
+  lost_above                 the same of points in the boxes that people drew, more than 0.25 m above their floors
 
-KITTI has no classes of points: `lost_above` by class alone. CPU time in milliseconds a sweep, with the cut by range, is that of one thread.
+KITTI has no classes of points: `lost_above` alone. The last line of the output is JSON and says all of it (Patchwork++ prints a greeting before). CPU time
+in milliseconds a sweep, with the cut by range, is that of one thread.
 """
 import json
 import lzma
@@ -64,11 +70,11 @@ class Sweep:
         return found
 
 
-def ours(program, sweeps):
+def ours(program, sweeps, band):
     with tempfile.TemporaryDirectory() as folder:
         for number, sweep in enumerate(sweeps):
             sweep.points.tofile(os.path.join(folder, f"{number:06}.bin"))
-        said = subprocess.run([program, folder], check=True, capture_output=True, text=True).stdout
+        said = subprocess.run([program, folder, str(band)], check=True, capture_output=True, text=True).stdout
         flags = [np.fromfile(os.path.join(folder, f"{number:06}.ground"), "u1") == 1 for number in range(len(sweeps))]
     return flags, [float(line.split()[1]) for line in said.splitlines()]
 
@@ -126,7 +132,12 @@ def main(program, data):
             roads = [s.points[(s.classes == 7) & (np.hypot(s.points[:, 0], s.points[:, 1]) < 10), 2] for s in sweeps]
             height = float(-np.median(np.concatenate(roads)))
         result[drive] = {"sweeps": len(sweeps), "lidar_height_m": round(height, 3)}
-        for name, (flags, took) in {"boxwright": ours(program, sweeps), "patchwork_pp": patchwork(sweeps, height)}.items():
+        methods = {
+            "boxwright": ours(program, sweeps, 0.125),
+            "no_shape": ours(program, sweeps, 0.22),
+            "patchwork_pp": patchwork(sweeps, height),
+        }
+        for name, (flags, took) in methods.items():
             found = result[drive][name] = {}
             none = np.zeros(0, bool)
             if sweeps[0].classes is not None:
@@ -140,7 +151,7 @@ def main(program, data):
                 for kind in kinds
             }
             found["cpu_ms"] = {"p50": round(float(np.percentile(took, 50)), 1), "p99": round(float(np.percentile(took, 99)), 1)}
-    print(json.dumps(result, indent=1))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -380,7 +380,7 @@ pub(crate) struct TrackArgs {
     /// End with one JSON object on stdout instead of a table
     #[arg(long)]
     pub(crate) json: bool,
-    /// Configuration laid over the defaults (for its [label.track] and taxonomy)
+    /// Configuration laid over the defaults (for its [label.track], [label.clip] max_smoothing_m and taxonomy)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

@@ -5,7 +5,8 @@
 //! 3DAL, Qi et al., 2021, and of `DetZero`, Ma et al., 2023, do it by networks; this is done by means and curves).
 //!
 //! - **Size:** of each side the middle one, near and well-seen frames weighing more. A detector knows the faces that it sees better than the
-//!   middle of the object, but not as if it had measured them: the box keeps half of the way between its middle and its near faces.
+//!   middle of the object, but not as if it had measured them: the box keeps half of the way between its middle and its near faces. Not for persons, of
+//!   whom a detector may well see each stride.
 //! - **Curves:** local polynomials (Savitzky and Golay, 1964, with weights): straight over a short window or bent over a longer one. Windows are
 //!   short, because without poses of the vehicle all things seem to swing with it.
 //!

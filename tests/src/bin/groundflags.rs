@@ -1,9 +1,9 @@
 //! The ground stage alone on a folder of sweeps: which points are ground, and how long each sweep took.
 //!
-//! `cargo run --release -p boxwright-tests --bin groundflags -- FOLDER`, used by `benches/ground.py`, which puts Patchwork++ beside it.
+//! `cargo run --release -p boxwright-tests --bin groundflags -- FOLDER [BAND_M]`, used by `benches/ground.py`, which puts Patchwork++ beside it.
 //! The sweeps are `*.bin` files of 32-bit floats, four a point: x, y, z in metres with the lidar at the origin, and the intensity. For each,
 //! in the order of their names, a file `*.ground` is written beside it, a byte a point (1 is ground, and so nothing that is left out by its range), and
-//! a line comes out: the name, and milliseconds of CPU.
+//! a line comes out: the name, and milliseconds of CPU. `BAND_M` takes the place of `[label.ground] band_m`, below which points are no part of a shape.
 #![expect(clippy::print_stdout, reason = "what a tool finds belongs on stdout")]
 
 use std::path::{Path, PathBuf};
@@ -18,7 +18,10 @@ use boxwright_tests::points::{cpu_ms, read};
 
 fn main() -> anyhow::Result<()> {
     let folder = PathBuf::from(std::env::args().nth(1).context("expected a folder of sweeps")?);
-    let config = LabelConfig::default();
+    let mut config = LabelConfig::default();
+    if let Some(band_m) = std::env::args().nth(2) {
+        config.ground.band_m = band_m.parse().with_context(|| format!("expected metres, got {band_m:?}"))?;
+    }
     for file in sweeps(&folder)? {
         let [x, y, z, _] = read(&file)?;
         let points = PointCloud { x, y, z, ..PointCloud::default() };
