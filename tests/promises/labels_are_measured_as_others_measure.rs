@@ -132,3 +132,23 @@ fn the_tracker_alone_on_somebody_elses_detections() {
     assert!(averaged["sAMOTA"].as_f64().unwrap() > 0.9, "{averaged}");
     assert!(averaged["IDS"].as_f64().unwrap() <= 10.0, "{averaged}");
 }
+
+#[test]
+fn refined_tracks_are_better_and_few_of_their_boxes_worse() {
+    let Some(shared) = shared() else { return };
+    let script = root().join("benches/refinement.py");
+    let data = shared.join("data");
+    let Some(said) = run_python(&[script.to_str().unwrap(), program().to_str().unwrap(), data.to_str().unwrap()]) else { return };
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+    for part in ["tuned_on", "held_out"] {
+        let cars = &found["Car"][part];
+        let number = |path: &str| cars.pointer(path).unwrap().as_f64().unwrap();
+        let gain = |what: &str| number(&format!("/after/{what}")) - number(&format!("/before/{what}"));
+        assert!(number("/boxes") > 4000.0, "{part}: {cars}");
+        assert!(gain("mean") > 0.02 && gain("above_0.7") > 4.0 && gain("above_0.8") > 9.0, "{part}: {cars}");
+        assert!(number("/much_worse") < 5.0 && number("/much_better") > 4.0 * number("/much_worse"), "{part}: {cars}");
+        let people = &found["Pedestrian"][part];
+        let people_number = |path: &str| people.pointer(path).unwrap().as_f64().unwrap();
+        assert!(people_number("/after/mean") > people_number("/before/mean"), "{part}: {people}");
+    }
+}

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub mod interleaved;
+pub mod points;
 pub mod unsteady;
 
 /// Root of the repository.

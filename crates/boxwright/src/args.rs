@@ -377,10 +377,13 @@ pub(crate) struct TrackArgs {
     /// Frames a second
     #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse_rate_hz)]
     pub(crate) rate_hz: f64,
+    /// Make the boxes of each track better by each other, as at the end of a clip: one size, smooth headings, centres and heights
+    #[arg(long)]
+    pub(crate) refine: bool,
     /// End with one JSON object on stdout instead of a table
     #[arg(long)]
     pub(crate) json: bool,
-    /// Configuration laid over the defaults (for its [label.track] and taxonomy)
+    /// Configuration laid over the defaults (for its [label.track], [label.clip] max_smoothing_m and taxonomy)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

@@ -33,6 +33,8 @@ pub mod detector;
 
 pub mod look;
 
+pub mod refine;
+
 pub mod track;
 
 pub mod clip;

@@ -8,12 +8,10 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use boxwright_model::PointCloud;
 use boxwright_odometry::{Odometry, OdometryConfig};
-
-/// Bytes of a point: four floats.
-const POINT_BYTES: usize = 16;
+use boxwright_tests::points::{cpu_ms, read};
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -24,7 +22,9 @@ fn main() -> anyhow::Result<()> {
     for line in std::fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?.lines() {
         let (stamp, file) = line.split_once(' ').with_context(|| format!("expected a stamp and a file, got {line:?}"))?;
         let stamp_ns: i64 = stamp.parse().with_context(|| format!("expected nanoseconds, got {stamp:?}"))?;
-        let points = read(&folder.join(file))?;
+        let [x, y, z, seconds] = read(&folder.join(file))?;
+        let times = seconds.iter().map(|seconds| (f64::from(*seconds) * 1e9) as i32).collect();
+        let points = PointCloud { x, y, z, time_offset_ns: Some(times), ..PointCloud::default() };
         let started = Instant::now();
         let started_cpu_ms = cpu_ms();
         let placed = odometry.sweep(stamp_ns, &points, is_deskewed);
@@ -40,25 +40,4 @@ fn main() -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn read(file: &Path) -> anyhow::Result<PointCloud> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    ensure!(
-        bytes.len() % POINT_BYTES == 0,
-        "{}: expected whole points of {POINT_BYTES} bytes, got {} bytes",
-        file.display(),
-        bytes.len()
-    );
-    let float = |at: usize| bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(f32::NAN, f32::from_le_bytes);
-    let column =
-        |number: usize| (0..bytes.len() / POINT_BYTES).map(|point| float(point * POINT_BYTES + 4 * number)).collect::<Vec<f32>>();
-    let times = column(3).iter().map(|seconds| (f64::from(*seconds) * 1e9) as i32).collect();
-    Ok(PointCloud { x: column(0), y: column(1), z: column(2), time_offset_ns: Some(times), ..PointCloud::default() })
-}
-
-/// CPU time of this thread, where Linux tells it: a busy machine does not count.
-fn cpu_ms() -> Option<f64> {
-    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(schedstat.split(' ').next()?.parse::<f64>().ok()? / 1e6)
 }

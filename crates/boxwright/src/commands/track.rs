@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use boxwright_label::track::sequence::{Origin, SequenceFrame, TrackedBox, track_sequence};
+use boxwright_label::track::sequence::{Finish, Origin, SequenceFrame, TrackedBox, track_sequence};
 use boxwright_label::track::{SeenBox, TrackConfig};
 use boxwright_model::time::NS_PER_S;
 use boxwright_model::{Pose, Taxonomy};
@@ -32,9 +32,10 @@ pub(crate) fn execute(args: &TrackArgs) -> anyhow::Result<Outcome> {
     refuse_inputs(args)?;
     let scores_are_logits =
         sequences.values().flatten().any(|detection| !(-SCORE_SLACK..=1.0 + SCORE_SLACK).contains(&detection.score));
+    let finish = if args.refine { Finish::Refined(config.label.clip.max_smoothing_m) } else { Finish::AsDetected };
     let (mut tracks, mut boxes) = (0, 0);
     for (sequence, detections) in &sequences {
-        let tracked = track(detections, args.rate_hz, scores_are_logits, &config.label.track, &taxonomy)?;
+        let tracked = track(detections, args.rate_hz, scores_are_logits, &config.label.track, finish, &taxonomy)?;
         tracks += tracked.len();
         boxes += tracked.iter().map(|(_, boxes)| boxes.len()).sum::<usize>();
         let projection = calibrations.as_ref().and_then(|all| all.get(sequence));
@@ -87,6 +88,7 @@ fn track(
     rate_hz: f64,
     scores_are_logits: bool,
     config: &TrackConfig,
+    finish: Finish,
     taxonomy: &Arc<Taxonomy>,
 ) -> anyhow::Result<Vec<(Kind, Vec<TrackedBox>)>> {
     let frames = detections.iter().map(|detection| detection.frame + 1).max().unwrap_or(0);
@@ -107,7 +109,7 @@ fn track(
             sequence[detection.frame].boxes.push(SeenBox { class, score, ego_from_box: detection.cuboid(), index });
         }
         let mut tracks: BTreeMap<u32, Vec<TrackedBox>> = BTreeMap::new();
-        for one in track_sequence(&sequence, config, taxonomy) {
+        for one in track_sequence(&sequence, config, finish, taxonomy) {
             tracks.entry(one.track).or_default().push(one);
         }
         found.extend(tracks.into_values().map(|boxes| (kind, boxes)));

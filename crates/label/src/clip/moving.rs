@@ -12,6 +12,7 @@ use super::placed::{How, Path, Placement, Sighting, quantile};
 use super::still::whole;
 use crate::classify::{Kind, TOP_MARGIN_M};
 use crate::fit::spans;
+use crate::refine::near;
 
 /// Times that outlines and velocities are improved by each other. What is wrong with a velocity moves a point by that times the milliseconds in
 /// which the beam passes, or the 100 ms of a seam: after two times nothing that could be measured is left.
@@ -74,13 +75,6 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy, config: &ClipC
 fn floor_about(path: &Path, index: usize) -> f64 {
     let near = &path.sightings[index.saturating_sub(3)..(index + 4).min(path.sightings.len())];
     quantile(near.iter().map(|s| s.floor_m), 0.5).unwrap_or(path.sightings[index].floor_m)
-}
-
-/// The smooth position, but no farther from the measured one than allowed: a smoother that is not held destroys labels.
-pub(super) fn near(measured: [f64; 2], smooth: [f64; 2], limit: f64) -> [f64; 2] {
-    let (dx, dy) = (smooth[0] - measured[0], smooth[1] - measured[1]);
-    let share = (limit / dx.hypot(dy).max(1e-9)).min(1.0);
-    [measured[0] + share * dx, measured[1] + share * dy]
 }
 
 /// Straight lines through the positions within `half_window_s` of each sighting, near ones and well-seen ones weighing more.

@@ -1,11 +1,17 @@
-//! A whole sequence of a detector's boxes at once: what the tracker knows at the end, with its gaps filled.
+//! A whole sequence of a detector's boxes at once: what the tracker knows at the end, refined if that is wanted, with its gaps filled.
 
 use std::sync::Arc;
 
+use boxwright_model::time::NS_PER_S;
 use boxwright_model::{Cuboid, Pose, Taxonomy};
 use nalgebra::UnitQuaternion;
 
 use super::{SeenBox, TrackConfig, TrackHistory, Tracker};
+use crate::classify::{Kind, anchor};
+use crate::refine::{FrameBox, on_curves, with_one_size};
+
+/// Weight of a box that its detector does not believe in.
+const LEAST_WEIGHT: f64 = 1e-6;
 
 /// One frame of a sequence.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,16 +48,55 @@ pub enum Origin {
     Between([(usize, usize); 2], f64),
 }
 
-/// Tracks the boxes of a sequence; boxes ordered by frame, then track.
+/// What becomes of the boxes of a track when the sequence has ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Finish {
+    /// They stay as the detector gave them.
+    AsDetected,
+    /// All boxes of a track make each other better ([`crate::refine`]), its centres being moved no farther than this (metres).
+    Refined(f64),
+}
+
+/// Tracks the boxes of a sequence; boxes ordered by frame, then track. The sensor is at the origin of the ego frame.
 #[must_use]
-pub fn track_sequence(frames: &[SequenceFrame], config: &TrackConfig, taxonomy: &Arc<Taxonomy>) -> Vec<TrackedBox> {
+pub fn track_sequence(frames: &[SequenceFrame], config: &TrackConfig, finish: Finish, taxonomy: &Arc<Taxonomy>) -> Vec<TrackedBox> {
     let mut tracker = Tracker::new(config.clone(), taxonomy.clone());
     for (number, frame) in frames.iter().enumerate() {
         tracker.step(number, frame.stamp_ns, &frame.world_from_ego, frame.boxes.clone());
     }
-    let mut boxes: Vec<TrackedBox> = tracker.finish().iter().flat_map(|track| filled(track, frames)).collect();
+    let mut tracks = tracker.finish();
+    if let Finish::Refined(max_shift_m) = finish {
+        tracks.iter_mut().for_each(|track| refine_track(track, frames, max_shift_m, taxonomy));
+    }
+    let mut boxes: Vec<TrackedBox> = tracks.iter().flat_map(|track| filled(track, frames)).collect();
     boxes.sort_by_key(|one| (one.frame, one.track));
     boxes
+}
+
+/// Puts the refined boxes of a track in place of the detected ones.
+fn refine_track(track: &mut TrackHistory<SeenBox>, frames: &[SequenceFrame], max_shift_m: f64, taxonomy: &Taxonomy) {
+    let Some(first) = track.observations.first().map(|observation| frames[observation.sweep].stamp_ns) else { return };
+    let kind = Kind::of(taxonomy.get(track.class));
+    let detected: Vec<FrameBox> = track
+        .observations
+        .iter()
+        .map(|observation| {
+            let (frame, one) = (&frames[observation.sweep], &observation.candidate);
+            let sensor = frame.world_from_ego.translation.vector;
+            FrameBox {
+                seconds: frame.stamp_ns.saturating_sub(first) as f64 / NS_PER_S as f64,
+                cuboid: one.ego_from_box.transformed(&frame.world_from_ego),
+                sensor_xy: anchor(kind, [sensor.x, sensor.y]),
+                // Square: an unsure detector is wrong in every respect. Never nothing: the weights of a track must have a sum.
+                weight: (one.score * one.score).max(LEAST_WEIGHT),
+            }
+        })
+        .collect();
+    // A person's length and width change with every stride, and a detector that sees them change is right.
+    let sized = if kind == Kind::Person { detected } else { with_one_size(&detected) };
+    for (observation, cuboid) in track.observations.iter_mut().zip(on_curves(&sized, max_shift_m)) {
+        observation.candidate.ego_from_box = cuboid.transformed(&frames[observation.sweep].world_from_ego.inverse());
+    }
 }
 
 fn filled(track: &TrackHistory<SeenBox>, frames: &[SequenceFrame]) -> Vec<TrackedBox> {
@@ -121,7 +166,7 @@ mod tests {
                 SequenceFrame { stamp_ns: number * 100_000_000, world_from_ego: Pose::identity(), boxes }
             })
             .collect();
-        let tracked = track_sequence(&frames, &TrackConfig::default(), &taxonomy);
+        let tracked = track_sequence(&frames, &TrackConfig::default(), Finish::AsDetected, &taxonomy);
         assert_eq!(tracked.iter().map(|one| one.frame).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
         assert!(tracked.iter().all(|one| one.track == 0));
         assert!(matches!(tracked[5].origin, Origin::Between([(4, 0), (7, 0)], share) if (share - 1.0 / 3.0).abs() < 1e-12));
