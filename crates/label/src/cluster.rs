@@ -69,8 +69,9 @@ impl Bounds {
         let mut bounds = Self { low: [f32::INFINITY; 2], high: [f32::NEG_INFINITY; 2] };
         for p in points {
             for axis in 0..2 {
-                bounds.low[axis] = bounds.low[axis].min(p[axis]);
-                bounds.high[axis] = bounds.high[axis].max(p[axis]);
+                let (low, high) = (&mut bounds.low[axis], &mut bounds.high[axis]);
+                *low = if p[axis] < *low { p[axis] } else { *low };
+                *high = if p[axis] > *high { p[axis] } else { *high };
             }
         }
         bounds

@@ -96,7 +96,8 @@ impl Fitter {
             self.members.push(*member);
             self.heights.extend(height_above_m.get(*member as usize));
             for axis in 0..2 {
-                (low[axis], high[axis]) = (low[axis].min(p[axis]), high[axis].max(p[axis]));
+                low[axis] = if p[axis] < low[axis] { p[axis] } else { low[axis] };
+                high[axis] = if p[axis] > high[axis] { p[axis] } else { high[axis] };
             }
         }
         if self.members.len() < 3 || f64::from((high[0] - low[0]).max(high[1] - low[1])) > config.max_extent_m {

@@ -1,7 +1,7 @@
 //! The columns.
 
 use super::{ClusterConfig, Group};
-use crate::clean::RANGE_LIMIT_M;
+use crate::clean::{RANGE_LIMIT_M, reach_m};
 
 /// Label of a column that is in no group.
 pub const NO_GROUP: u32 = u32::MAX;
@@ -61,8 +61,7 @@ pub struct FootprintUse {
 impl ColumnGrid {
     pub(super) fn fill(points: &[[f32; 3]], above: &[f32], band: f32, origin: [f32; 2], config: &ClusterConfig) -> Self {
         let cell_m = config.cell_m.max(0.1) as f32;
-        let reach = points.iter().fold(0.0f32, |reach, p| reach.max((p[0] - origin[0]).abs()).max((p[1] - origin[1]).abs()));
-        let half = (reach.min(RANGE_LIMIT_M as f32) / cell_m).ceil() as usize + 2;
+        let half = (reach_m(points, origin).min(RANGE_LIMIT_M as f32) / cell_m).ceil() as usize + 2;
         let side = 2 * half;
         let corner = [origin[0] - half as f32 * cell_m, origin[1] - half as f32 * cell_m];
         let mut grid = Self {

@@ -189,7 +189,8 @@ impl Fine {
     }
 
     fn cell(&self, p: &[f32; 2]) -> usize {
-        let along = |axis: usize| (((p[axis] - self.low[axis]) / FINE_M).max(0.0) as usize).min(self.size[axis] - 1);
+        let last = |axis: usize| self.size[axis] as i32 - 1;
+        let along = |axis: usize| (((p[axis] - self.low[axis]) / FINE_M) as i32).clamp(0, last(axis)) as usize;
         along(1) * self.size[0] + along(0)
     }
 
@@ -295,7 +296,7 @@ fn pieces(
 /// Centres of the pieces of the upper bodies, or `None` where one of them is wider than a person.
 fn persons(upper: &[[f32; 2]], low: [f32; 2], reach: i32) -> Option<Vec<[f32; 2]>> {
     let cell = |p: &[f32; 2]| {
-        let clamp = |v: f32| ((v / FINE_M).max(0.0) as usize).min(SIDE - 1);
+        let clamp = |v: f32| ((v / FINE_M) as i32).clamp(0, SIDE as i32 - 1) as usize;
         clamp(p[1] - low[1]) * SIDE + clamp(p[0] - low[0])
     };
     let mut filled = vec![false; SIDE * SIDE];

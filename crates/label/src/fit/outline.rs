@@ -40,7 +40,7 @@ fn facing(points: &[[f64; 2]], lidar: [f64; 2]) -> Vec<usize> {
     let scale = FACING as f64 / (high - low).max(1e-9);
     let mut nearest = [(f64::INFINITY, usize::MAX); FACING];
     for (tangent, along, index) in seen {
-        let slot = &mut nearest[(((tangent - low) * scale) as usize).min(FACING - 1)];
+        let slot = &mut nearest[(((tangent - low) * scale) as i32).clamp(0, FACING as i32 - 1) as usize];
         if along < slot.0 {
             *slot = (along, index);
         }
@@ -50,6 +50,8 @@ fn facing(points: &[[f64; 2]], lidar: [f64; 2]) -> Vec<usize> {
 
 /// Directions that are looked along side by side.
 const LANES: usize = 4;
+/// Points that are looked through again for the outermost one.
+const CHUNK: usize = 32;
 
 fn outermost(points: &[[f64; 2]]) -> Vec<usize> {
     let mut kept = Vec::with_capacity(OUTERMOST);
@@ -57,16 +59,31 @@ fn outermost(points: &[[f64; 2]]) -> Vec<usize> {
         let turn = |lane: usize| (std::f64::consts::PI * (from + lane) as f64 / (OUTERMOST / 2) as f64).sin_cos();
         let turns: [(f64, f64); LANES] = std::array::from_fn(turn);
         let (sin, cos) = (turns.map(|(sin, _)| sin), turns.map(|(_, cos)| cos));
-        let (mut low, mut high) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
-        for p in points {
+        // Of each direction the least and the greatest value, and the first chunk that holds it.
+        let (mut low, mut high) = ([(f64::INFINITY, 0); LANES], [(f64::NEG_INFINITY, 0); LANES]);
+        for (chunk, points) in points.chunks(CHUNK).enumerate() {
+            let (mut least, mut greatest) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
+            for p in points {
+                for lane in 0..LANES {
+                    let value = p[0] * cos[lane] + p[1] * sin[lane];
+                    least[lane] = if value < least[lane] { value } else { least[lane] };
+                    greatest[lane] = if value > greatest[lane] { value } else { greatest[lane] };
+                }
+            }
             for lane in 0..LANES {
-                let value = p[0] * cos[lane] + p[1] * sin[lane];
-                low[lane] = if value < low[lane] { value } else { low[lane] };
-                high[lane] = if value > high[lane] { value } else { high[lane] };
+                if least[lane] < low[lane].0 {
+                    low[lane] = (least[lane], chunk);
+                }
+                if greatest[lane] > high[lane].0 {
+                    high[lane] = (greatest[lane], chunk);
+                }
             }
         }
         for lane in 0..LANES {
-            let first = |end: f64| points.iter().position(|p| p[0] * cos[lane] + p[1] * sin[lane] == end).unwrap_or(0);
+            let first = |(end, chunk): (f64, usize)| {
+                let mut rest = points.iter().skip(CHUNK * chunk);
+                CHUNK * chunk + rest.position(|p| p[0] * cos[lane] + p[1] * sin[lane] == end).unwrap_or(0)
+            };
             kept.extend([first(low[lane]), first(high[lane])]);
         }
     }

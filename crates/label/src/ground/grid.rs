@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::GroundConfig;
-use crate::clean::RANGE_LIMIT_M;
+use crate::clean::{RANGE_LIMIT_M, reach_m};
 
 /// Side of a cell in metres.
 const CELL_M: f32 = 1.0;
@@ -35,8 +35,7 @@ pub struct HeightGrid {
 
 impl HeightGrid {
     pub(super) fn spanning(points: &[[f32; 3]], origin: [f32; 2]) -> Self {
-        let reach = points.iter().fold(0.0f32, |reach, p| reach.max((p[0] - origin[0]).abs()).max((p[1] - origin[1]).abs()));
-        let half = (reach.min(RANGE_LIMIT_M as f32) / CELL_M).ceil() as usize + 1;
+        let half = (reach_m(points, origin).min(RANGE_LIMIT_M as f32) / CELL_M).ceil() as usize + 1;
         let side = 2 * half + 1;
         let offset = (half as f32 + 0.5) * CELL_M;
         let corner = [origin[0] - offset, origin[1] - offset];
@@ -53,15 +52,18 @@ impl HeightGrid {
 
     /// Height of the ground at a place in the ego frame; beyond the grid, that of its rim.
     #[must_use]
+    #[inline]
     pub fn at(&self, x: f32, y: f32) -> f32 {
         let last = (self.side - 1) as f32;
         let fx = ((x - self.corner[0]) / CELL_M - 0.5).clamp(0.0, last);
         let fy = ((y - self.corner[1]) / CELL_M - 0.5).clamp(0.0, last);
-        let (ix, iy) = ((fx as usize).min(self.side - 2), (fy as usize).min(self.side - 2));
+        let most = self.side as i32 - 2;
+        let (ix, iy) = ((fx as i32).min(most), (fy as i32).min(most));
         let (tx, ty) = (fx - ix as f32, fy - iy as f32);
-        let row = &self.height[iy * self.side + ix..];
-        let low = row[0] + (row[1] - row[0]) * tx;
-        let high = row[self.side] + (row[self.side + 1] - row[self.side]) * tx;
+        let first = (iy as u32 * self.side as u32 + ix as u32) as usize;
+        let (near, far) = (&self.height[first..first + 2], &self.height[first + self.side..first + self.side + 2]);
+        let low = near[0] + (near[1] - near[0]) * tx;
+        let high = far[0] + (far[1] - far[0]) * tx;
         low + (high - low) * ty
     }
 
@@ -412,10 +414,11 @@ impl<'a> Growth<'a> {
     }
 }
 
+/// The cells about one that are in the grid.
 fn neighbours(cell: u32, side: usize) -> impl Iterator<Item = usize> {
-    let (ix, iy) = ((cell % side as u32) as i32, (cell / side as u32) as i32);
-    DIRECTIONS.into_iter().filter_map(move |(dx, dy)| {
-        let (x, y) = (usize::try_from(ix + dx).ok()?, usize::try_from(iy + dy).ok()?);
-        (x < side && y < side).then_some(y * side + x)
-    })
+    let (cell, side) = (cell as i32, side as i32);
+    let (ix, iy) = (cell % side, cell / side);
+    let is_inside = ix > 0 && iy > 0 && ix < side - 1 && iy < side - 1;
+    let is_cell = move |(dx, dy): &(i32, i32)| is_inside || ((0..side).contains(&(ix + dx)) && (0..side).contains(&(iy + dy)));
+    DIRECTIONS.into_iter().filter(is_cell).map(move |(dx, dy)| (cell + dy * side + dx) as usize)
 }
