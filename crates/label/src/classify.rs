@@ -313,3 +313,43 @@ fn texture_cost(group: &Group, num_points: u32, rough: f64) -> f64 {
     let few = if num_points < 10 { 0.7 } else { 0.0 };
     tall + rough + few + 1.5 * group.beside_tall
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cluster::{ClusterConfig, cluster};
+
+    const CLASSES: &str = include_str!("../../../configs/taxonomy.toml");
+
+    proptest! {
+        /// What is left out unseen would have been left out.
+        #[test]
+        fn no_vote_is_greater_than_was_said_before_the_fit(
+            [length, width] in [0.1..25.0f64, 0.1..6.0f64],
+            [bottom, top] in [0.0..1.5f64, 0.6..6.0f64],
+            (residual_m, num_points, tall, beside_tall) in (0.0..0.6f64, 3..40u32, any::<bool>(), 0.0..1.0f64),
+        ) {
+            let taxonomy = Taxonomy::from_toml(CLASSES).unwrap();
+            let columns = cluster(&[], &[], 0.2, [0.0; 3], &[], &ClusterConfig::default()).columns;
+            let group = Group { members: Vec::new(), label: 0, tall, beside_tall, cut_out: false };
+            let shape = Shape {
+                yaw_rad: 0.4,
+                span_m: [[9.0, 9.0 + length], [-3.0, width - 3.0]],
+                floor_m: 0.0,
+                bottom_top_m: [bottom.min(top), top],
+                residual_m,
+                num_points,
+                outline: Vec::new(),
+                outline_points: Vec::new(),
+            };
+            let view = View { shape: &shape, group: &group, columns: &columns, lidar_xy: [0.0; 2] };
+            let (before, guesses) = (greatest_vote(shape.bottom_top_m, num_points, &group, &taxonomy), Guesses::of(&view, &taxonomy));
+            prop_assert!(guesses.at_most() <= before);
+            for vote in guesses.votes(&view) {
+                prop_assert!(vote.logit <= guesses.at_most(), "{vote:?}");
+            }
+        }
+    }
+}

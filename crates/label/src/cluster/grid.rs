@@ -260,3 +260,22 @@ impl Column {
         self.tall = self.top_m > tall_m;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_ends_where_enough_of_it_is_empty() {
+        let top_bits = |fill: u32, gap_bits: u32| {
+            let mut column = Column { ix: 0, iy: 0, fill, top_m: 0.0, tall: false, hanging: false, group: NO_GROUP };
+            column.measure(gap_bits, 2.6);
+            column.top_m / BIT_M
+        };
+        // Three empty bits are a gap of three, not of four.
+        assert_eq!([top_bits(0b1100_0110, 3), top_bits(0b1100_0110, 4)], [3.0, 8.0]);
+        // What is empty below it is no gap, nor what is empty above it.
+        assert_eq!([top_bits(0b1000_0000, 3), top_bits(1 << 31, 3), top_bits(1, 3)], [8.0, 32.0, 1.0]);
+        assert_eq!([top_bits(u32::MAX, 3), top_bits(1 << 31 | 1, 40), top_bits(0b101, 0)], [32.0, 32.0, 1.0]);
+    }
+}

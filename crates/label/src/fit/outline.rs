@@ -89,3 +89,29 @@ fn outermost(points: &[[f64; 2]]) -> Vec<usize> {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    #[test]
+    fn the_outermost_are_the_first_ones_in_every_direction() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for count in [1, 31, 32, 33, 200] {
+            // Coarse places, so that many are equally far out.
+            let points: Vec<[f64; 2]> = (0..count).map(|_| [0, 1].map(|_| f64::from(rng.random_range(-8..8)) / 4.0)).collect();
+            let kept = outermost(&points);
+            assert_eq!(kept.len(), OUTERMOST);
+            for (step, pair) in kept.chunks(2).enumerate() {
+                let (sin, cos) = (std::f64::consts::PI * step as f64 / (OUTERMOST / 2) as f64).sin_cos();
+                let along = |index: usize| points[index][0] * cos + points[index][1] * sin;
+                let first = |better: fn(f64, f64) -> bool| {
+                    (0..count).reduce(|best, next| if better(along(next), along(best)) { next } else { best })
+                };
+                assert_eq!([first(|a, b| a < b), first(|a, b| a > b)], [Some(pair[0]), Some(pair[1])], "{count} points, {step}");
+            }
+        }
+    }
+}
