@@ -68,10 +68,9 @@ impl Bounds {
     fn of(points: impl Iterator<Item = [f32; 2]>) -> Self {
         let mut bounds = Self { low: [f32::INFINITY; 2], high: [f32::NEG_INFINITY; 2] };
         for p in points {
-            for axis in 0..2 {
-                let (low, high) = (&mut bounds.low[axis], &mut bounds.high[axis]);
-                *low = if p[axis] < *low { p[axis] } else { *low };
-                *high = if p[axis] > *high { p[axis] } else { *high };
+            for ((low, high), at) in bounds.low.iter_mut().zip(&mut bounds.high).zip(p) {
+                *low = if at < *low { at } else { *low };
+                *high = if at > *high { at } else { *high };
             }
         }
         bounds

@@ -61,17 +61,16 @@ impl Lanes {
 
     /// The points' bounding rectangle at each heading: where it starts and ends along both axes.
     fn spans(&self, points: &[[f64; 2]]) -> [[[f64; LANES]; 2]; 2] {
-        let mut span = [[[f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]]; 2];
+        let [mut u0, mut v0] = [[f64::INFINITY; LANES]; 2];
+        let [mut u1, mut v1] = [[f64::NEG_INFINITY; LANES]; 2];
         for [x, y] in points {
             for lane in 0..LANES {
                 let (u, v) = (x * self.cos[lane] + y * self.sin[lane], y * self.cos[lane] - x * self.sin[lane]);
-                span[0][0][lane] = least(u, span[0][0][lane]);
-                span[0][1][lane] = greatest(u, span[0][1][lane]);
-                span[1][0][lane] = least(v, span[1][0][lane]);
-                span[1][1][lane] = greatest(v, span[1][1][lane]);
+                (u0[lane], u1[lane]) = (least(u, u0[lane]), greatest(u, u1[lane]));
+                (v0[lane], v1[lane]) = (least(v, v0[lane]), greatest(v, v1[lane]));
             }
         }
-        span
+        [[u0, u1], [v0, v1]]
     }
 
     /// Mean closeness over the root of the area: where a face returned nothing (dark paint, glass), points on the roof would make lines of

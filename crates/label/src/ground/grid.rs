@@ -300,7 +300,7 @@ impl<'a> Growth<'a> {
     }
 
     /// Columns and rows from the lidar to a cell.
-    fn from_middle(&self, cell: usize) -> [i32; 2] {
+    fn cells_away(&self, cell: usize) -> [i32; 2] {
         let middle = (self.side / 2) as i32;
         let (cell, side) = (cell as u32, self.side as u32);
         [(cell % side) as i32 - middle, (cell / side) as i32 - middle]
@@ -318,7 +318,7 @@ impl<'a> Growth<'a> {
         let reach = (SEED_RANGE_M / CELL_M) as usize;
         let (side, span) = (self.side, middle.saturating_sub(reach)..=(middle + reach).min(self.side - 1));
         for cell in span.clone().flat_map(|iy| span.clone().map(move |ix| iy * side + ix)) {
-            let away = self.from_middle(cell);
+            let away = self.cells_away(cell);
             if (self.lowest[cell] - self.in_plane(away)).abs() < SEED_WINDOW_M / 2.0 {
                 let [dx, dy] = away.map(|cells| cells as f32 * CELL_M);
                 self.accept(cell, Level { height: self.lowest[cell], gradient, cost: dx.hypot(dy) });
@@ -371,7 +371,7 @@ impl<'a> Growth<'a> {
 
     /// Height and gradient of a cell if its lowest point goes on from the ground about it. `step` leads there from its parent.
     fn judge(&self, cell: usize, step: &Step) -> Option<(f32, [f32; 2])> {
-        let away = self.from_middle(cell);
+        let away = self.cells_away(cell);
         let near = NEAR_M / CELL_M;
         let is_near = ((away[0] * away[0] + away[1] * away[1]) as f32) < near * near;
         if is_near && (self.lowest[cell] - self.in_plane(away)).abs() > SEED_WINDOW_M / 2.0 {
