@@ -76,7 +76,8 @@ pub fn carry(
     if movers.is_empty() {
         return Carried::default();
     }
-    let Some(timed) = Timed::of(points, height_above_m, band_m as f32, &after_ns) else { return Carried::default() };
+    let Some(longest_s) = longest_s(height_above_m, band_m as f32, &after_ns) else { return Carried::default() };
+    let timed = Timed::of(points, height_above_m, band_m as f32, &after_ns, &About::of(movers, longest_s));
     for mover in movers {
         let own = timed.points_of(mover);
         let mut moments: Vec<i32> = own.iter().map(|(_, after)| *after).collect();
@@ -112,7 +113,7 @@ struct TimedPoint {
     after_ns: i32,
 }
 
-/// The points above the ground and their moments, in strips along x, so that a mover looks only at those about it.
+/// The points above the ground near movers and their moments, in strips along x, so that a mover looks only at those about it.
 struct Timed {
     points: Vec<TimedPoint>,
     /// The points strip by strip.
@@ -130,14 +131,62 @@ const STRIP_M: f32 = 4.0;
 /// Most strips: those of the farthest range; what lies beyond is in the last one.
 const MAX_STRIPS: usize = 128;
 
+/// The largest time of a point above the ground from the sample's stamp (seconds); `None` where one bears no time: then nothing can be
+/// carried.
+fn longest_s(height_above_m: &[f32], band_m: f32, after_ns: &impl Fn(u32) -> Option<i32>) -> Option<f64> {
+    let mut longest_ns = 0u32;
+    for (index, above_m) in (0u32..).zip(height_above_m) {
+        if *above_m >= band_m {
+            longest_ns = longest_ns.max(after_ns(index)?.unsigned_abs());
+        }
+    }
+    Some(f64::from(longest_ns) * 1e-9)
+}
+
+/// Squares of a coarse grid about the movers: a point elsewhere is nobody's.
+struct About {
+    low_m: [f32; 2],
+    near: Vec<bool>,
+}
+
+/// Squares along a side of that grid; what lies beyond is in the last one.
+const SQUARES: usize = MAX_STRIPS;
+
+impl About {
+    fn of(movers: &[Mover], longest_s: f64) -> Self {
+        let reaches = |mover: &Mover| {
+            let half = [mover.ego_from_box.size_lwh_m.x, mover.ego_from_box.size_lwh_m.y].map(|size| size / 2.0 + MARGIN_M);
+            let reach = half[0].hypot(half[1]);
+            let center = [mover.ego_from_box.center_m.x, mover.ego_from_box.center_m.y];
+            // A centimetre more than enough: the squares are cut in single precision.
+            [0, 1].map(|axis| {
+                let drives = reach + mover.velocity_mps[axis].abs() * longest_s + 0.01;
+                [center[axis] - drives, center[axis] + drives]
+            })
+        };
+        let reaches: Vec<[[f64; 2]; 2]> = movers.iter().map(reaches).collect();
+        let low_m = [0, 1].map(|axis| reaches.iter().map(|reach| reach[axis][0]).fold(f64::INFINITY, f64::min) as f32);
+        let mut about = Self { low_m, near: vec![false; SQUARES * SQUARES] };
+        for reach in reaches {
+            let [x, y] = [0, 1].map(|axis| reach[axis].map(|end| strip_of(low_m[axis], end as f32)));
+            (y[0]..=y[1]).for_each(|row| about.near[row * SQUARES + x[0]..=row * SQUARES + x[1]].fill(true));
+        }
+        about
+    }
+
+    fn is_near(&self, p: &[f32; 3]) -> bool {
+        self.near[strip_of(self.low_m[1], p[1]) * SQUARES + strip_of(self.low_m[0], p[0])]
+    }
+}
+
 impl Timed {
-    /// `None` where a point bears no time: then nothing can be carried.
-    fn of(points: &[[f32; 3]], height_above_m: &[f32], band_m: f32, after_ns: &impl Fn(u32) -> Option<i32>) -> Option<Self> {
-        let mut timed = Vec::with_capacity(points.len());
+    /// Those of the points above the ground that are near a mover.
+    fn of(points: &[[f32; 3]], height_above_m: &[f32], band_m: f32, after_ns: &impl Fn(u32) -> Option<i32>, about: &About) -> Self {
+        let mut timed = Vec::new();
         let (mut low_m, mut longest_ns) = (f32::INFINITY, 0u32);
         for (index, (p, above_m)) in (0u32..).zip(points.iter().zip(height_above_m)) {
-            if *above_m >= band_m {
-                let after_ns = after_ns(index)?;
+            if *above_m >= band_m && about.is_near(p) {
+                let after_ns = after_ns(index).unwrap_or(0);
                 longest_ns = longest_ns.max(after_ns.unsigned_abs());
                 low_m = low_m.min(p[0]);
                 timed.push(TimedPoint { index, xy: [p[0], p[1]], above_m: *above_m, after_ns });
@@ -153,7 +202,7 @@ impl Timed {
             order[*place] = at;
             *place += 1;
         }
-        Some(Self { points: timed, order, starts, low_m, longest_s: f64::from(longest_ns) * 1e-9 })
+        Self { points: timed, order, starts, low_m, longest_s: f64::from(longest_ns) * 1e-9 }
     }
 
     /// The points that lie where the thing was at their own moment, and that moment.
@@ -187,7 +236,7 @@ impl Timed {
 }
 
 fn strip_of(low_m: f32, x: f32) -> usize {
-    (((x - low_m) / STRIP_M).max(0.0) as usize).min(MAX_STRIPS - 1)
+    (((x - low_m) / STRIP_M) as i32).clamp(0, MAX_STRIPS as i32 - 1) as usize
 }
 
 #[cfg(test)]

@@ -78,6 +78,24 @@ pub fn clean(points: &PointCloud, lidar_origin_ego_m: [f64; 3], config: &CleanCo
     sweep
 }
 
+/// Farthest that a point is from a place along x or y (metres); numbers that are no numbers do not count.
+pub(crate) fn reach_m(points: &[[f32; 3]], origin: [f32; 2]) -> f32 {
+    // Several points side by side: a single maximum would wait for itself at every point.
+    let mut reach = [0.0f32; 8];
+    let mut chunks = points.chunks_exact(4);
+    let mut see = |place: usize, p: &[f32; 3]| {
+        for axis in 0..2 {
+            let (away, most) = ((p[axis] - origin[axis]).abs(), &mut reach[2 * place + axis]);
+            *most = if away > *most { away } else { *most };
+        }
+    };
+    for chunk in &mut chunks {
+        chunk.iter().enumerate().for_each(|(place, p)| see(place, p));
+    }
+    chunks.remainder().iter().for_each(|p| see(0, p));
+    reach.into_iter().fold(0.0, f32::max)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,6 +57,40 @@ pub struct Group {
     pub cut_out: bool,
 }
 
+/// The upright rectangle about some points, along the axes of the frame (metres).
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Bounds {
+    low: [f32; 2],
+    high: [f32; 2],
+}
+
+impl Bounds {
+    fn of(points: impl Iterator<Item = [f32; 2]>) -> Self {
+        let mut bounds = Self { low: [f32::INFINITY; 2], high: [f32::NEG_INFINITY; 2] };
+        for p in points {
+            for ((low, high), at) in bounds.low.iter_mut().zip(&mut bounds.high).zip(p) {
+                *low = if at < *low { at } else { *low };
+                *high = if at > *high { at } else { *high };
+            }
+        }
+        bounds
+    }
+
+    fn of_group(group: &Group, points: &[[f32; 3]]) -> Self {
+        Self::of(group.members.iter().map(|member| points[*member as usize]).map(|[x, y, _]| [x, y]))
+    }
+
+    /// The longer of its sides.
+    fn extent_m(&self) -> f32 {
+        (self.high[0] - self.low[0]).max(self.high[1] - self.low[1])
+    }
+
+    /// Whether none of its points can be within a square about a place, `reach_m` to each side.
+    fn is_beyond(&self, center: [f32; 2], reach_m: f32) -> bool {
+        (0..2).any(|axis| self.low[axis] - center[axis] > reach_m || self.high[axis] - center[axis] < -reach_m)
+    }
+}
+
 /// The groups of one sweep, and the columns they were made of.
 #[derive(Clone, Debug)]
 pub struct Clusters {
@@ -79,10 +113,11 @@ pub fn cluster(
 ) -> Clusters {
     let origin = [lidar_origin_ego_m[0] as f32, lidar_origin_ego_m[1] as f32];
     let mut columns = ColumnGrid::fill(points, height_above_m, band_m as f32, origin, config);
-    columns.join(origin, config);
-    let mut groups = columns.collect(points, height_above_m, config.min_points as usize);
-    expected::cut_out(&mut groups, points, expected, config.min_points as usize);
-    people::part(&mut groups, points, height_above_m, origin, config);
+    let roots = columns.join(origin, config);
+    let mut groups = columns.collect(height_above_m, &roots, config.min_points as usize);
+    let mut bounds = groups.iter().map(|group| Bounds::of_group(group, points)).collect();
+    expected::cut_out(&mut groups, &mut bounds, points, expected, config.min_points as usize);
+    people::part(&mut groups, &bounds, points, height_above_m, origin, config);
     Clusters { groups, columns }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use boxwright_model::{ClassId, Cuboid, Detection, Taxonomy};
 use serde::Deserialize;
 
-use crate::classify::{Kind, View, Vote, anchor, probability, votes, whole_size};
+use crate::classify::{Guesses, Kind, View, Vote, anchor, greatest_vote, probability, whole_size};
 use crate::cluster::Clusters;
-use crate::fit::{FitConfig, Shape, fit_box};
+use crate::fit::{FitConfig, Fitter, Shape};
 use crate::models::ModelSpec;
 use crate::moments::{Moments, PointMoment};
 
@@ -91,14 +91,26 @@ pub fn detect(
     config: &DetectConfig,
 ) -> Vec<Candidate> {
     let mut found = Vec::new();
+    let mut fitter = Fitter::default();
+    let is_unlikely = |logit: f64| probability(logit) < config.min_score;
     for group in &clusters.groups {
-        let Some(shape) = fit_box(points, height_above_m, &group.members, lidar_xy, &config.fit) else { continue };
-        let votes = votes(&View { shape: &shape, group, columns: &clusters.columns, lidar_xy }, taxonomy);
+        let Some((bottom_top_m, count)) = fitter.measure(points, height_above_m, &group.members, &config.fit) else { continue };
+        // The heading is slow to find: what can be nothing whatever it is needs none.
+        if is_unlikely(greatest_vote(bottom_top_m, count, group, taxonomy)) {
+            continue;
+        }
+        let shape = fitter.fit(points, height_above_m, lidar_xy, &config.fit);
+        let view = View { shape: &shape, group, columns: &clusters.columns, lidar_xy };
+        let guesses = Guesses::of(&view, taxonomy);
+        if is_unlikely(guesses.at_most()) {
+            continue;
+        }
+        let votes = guesses.votes(&view);
         let Some(best) = votes.iter().copied().reduce(|best, vote| if vote.logit > best.logit { vote } else { best }) else {
             continue;
         };
         let score = probability(best.logit);
-        if score < config.min_score {
+        if is_unlikely(best.logit) {
             continue;
         }
         let size = whole_size(&shape, taxonomy.get(best.class), best.turned, lidar_xy);

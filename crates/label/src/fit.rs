@@ -64,46 +64,80 @@ pub fn fit_box(
     lidar_xy: [f64; 2],
     config: &FitConfig,
 ) -> Option<Shape> {
-    let members: Vec<u32> = members.iter().copied().filter(|member| (*member as usize) < points.len()).collect();
-    let picked: Vec<[f32; 3]> = members.iter().map(|member| points[*member as usize]).collect();
-    if picked.len() < 3 {
-        return None;
+    let mut fitter = Fitter::default();
+    fitter.measure(points, height_above_m, members, config)?;
+    Some(fitter.fit(points, height_above_m, lidar_xy, config))
+}
+
+/// Fits one group after the other: what is cheap to know first, so that what can be no object is not fitted.
+#[derive(Debug, Default)]
+pub(crate) struct Fitter {
+    members: Vec<u32>,
+    heights: Vec<f32>,
+    bottom_top_m: [f64; 2],
+    seen_from_above: Vec<[f64; 2]>,
+    along: Vec<f64>,
+}
+
+impl Fitter {
+    /// Lowest and highest point above the ground and the number of points; `None` for what is no object.
+    pub(crate) fn measure(
+        &mut self,
+        points: &[[f32; 3]],
+        height_above_m: &[f32],
+        members: &[u32],
+        config: &FitConfig,
+    ) -> Option<([f64; 2], u32)> {
+        self.members.clear();
+        self.heights.clear();
+        let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
+        for member in members {
+            let Some(p) = points.get(*member as usize) else { continue };
+            self.members.push(*member);
+            self.heights.extend(height_above_m.get(*member as usize));
+            for axis in 0..2 {
+                low[axis] = if p[axis] < low[axis] { p[axis] } else { low[axis] };
+                high[axis] = if p[axis] > high[axis] { p[axis] } else { high[axis] };
+            }
+        }
+        if self.members.len() < 3 || f64::from((high[0] - low[0]).max(high[1] - low[1])) > config.max_extent_m {
+            return None;
+        }
+        let at = (self.heights.len() * 99 / 100).min(self.heights.len().checked_sub(1)?);
+        let top = *self.heights.select_nth_unstable_by(at, f32::total_cmp).1;
+        if f64::from(top) < config.min_top_m {
+            return None;
+        }
+        let bottom = self.heights.iter().copied().fold(f32::INFINITY, f32::min);
+        self.bottom_top_m = [f64::from(bottom), f64::from(top)];
+        Some((self.bottom_top_m, self.members.len() as u32))
     }
-    let bound = |axis: usize| picked.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), p| (a.min(p[axis]), b.max(p[axis])));
-    let ((x0, x1), (y0, y1)) = (bound(0), bound(1));
-    if f64::from((x1 - x0).max(y1 - y0)) > config.max_extent_m {
-        return None;
+
+    /// The shape of what was measured last.
+    pub(crate) fn fit(&mut self, points: &[[f32; 3]], height_above_m: &[f32], lidar_xy: [f64; 2], config: &FitConfig) -> Shape {
+        self.seen_from_above.clear();
+        // The ground below the object: what its points have in common is their height less their height above the ground.
+        let mut floor = 0.0;
+        for member in &self.members {
+            let [x, y, z] = points[*member as usize];
+            self.seen_from_above.push([f64::from(x), f64::from(y)]);
+            floor += f64::from(z - height_above_m.get(*member as usize).copied().unwrap_or(z));
+        }
+        let kept = outline(&self.seen_from_above, lidar_xy);
+        let outline: Vec<[f64; 2]> = kept.iter().map(|index| self.seen_from_above[*index]).collect();
+        let outline_points = kept.into_iter().map(|index| self.members[index]).collect();
+        let (yaw_rad, residual_m) = best_yaw(&outline, config.edge_m);
+        Shape {
+            yaw_rad,
+            span_m: trimmed_spans(&self.seen_from_above, &mut self.along, yaw_rad),
+            floor_m: floor / self.members.len() as f64,
+            bottom_top_m: self.bottom_top_m,
+            residual_m,
+            num_points: self.members.len() as u32,
+            outline,
+            outline_points,
+        }
     }
-    let mut heights: Vec<f32> = members.iter().filter_map(|member| height_above_m.get(*member as usize).copied()).collect();
-    let at = (heights.len() * 99 / 100).min(heights.len().checked_sub(1)?);
-    let top = *heights.select_nth_unstable_by(at, f32::total_cmp).1;
-    let bottom = heights.iter().copied().fold(f32::INFINITY, f32::min);
-    // The ground below the object: what its points have in common is their height less their height above the ground.
-    let floor = picked
-        .iter()
-        .zip(&members)
-        .map(|(p, m)| f64::from(p[2] - height_above_m.get(*m as usize).copied().unwrap_or(p[2])))
-        .sum::<f64>()
-        / picked.len() as f64;
-    if f64::from(top) < config.min_top_m {
-        return None;
-    }
-    let mut seen_from_above: Vec<[f64; 2]> = picked.iter().map(|p| [f64::from(p[0]), f64::from(p[1])]).collect();
-    let kept = outline(&seen_from_above, lidar_xy);
-    let outline: Vec<[f64; 2]> = kept.iter().map(|index| seen_from_above[*index]).collect();
-    let outline_points = kept.into_iter().map(|index| members[index]).collect();
-    let (yaw_rad, residual_m) = best_yaw(&outline, config.edge_m);
-    let span_m = trimmed_spans(&mut seen_from_above, yaw_rad);
-    Some(Shape {
-        yaw_rad,
-        span_m,
-        floor_m: floor,
-        bottom_top_m: [f64::from(bottom), f64::from(top)],
-        residual_m,
-        num_points: picked.len() as u32,
-        outline,
-        outline_points,
-    })
 }
 
 /// Start and end of the points along the axes turned by `yaw_rad`.
@@ -124,19 +158,21 @@ const TRIM: f64 = 0.01;
 /// With fewer points none is left out.
 const TRIM_FROM: usize = 50;
 
-/// As [`spans`], but without the outermost points where there are many.
-fn trimmed_spans(points: &mut [[f64; 2]], yaw_rad: f64) -> [[f64; 2]; 2] {
+/// As [`spans`], but without the outermost points where there are many. `along` is room to work in.
+fn trimmed_spans(points: &[[f64; 2]], along: &mut Vec<f64>, yaw_rad: f64) -> [[f64; 2]; 2] {
     if points.len() < TRIM_FROM {
         return spans(points, yaw_rad);
     }
     let (sin, cos) = yaw_rad.sin_cos();
     let cut = (points.len() as f64 * TRIM) as usize;
     [[cos, sin], [-sin, cos]].map(|[a, b]| {
-        let along = |p: &[f64; 2]| p[0] * a + p[1] * b;
-        let order = |p: &[f64; 2], q: &[f64; 2]| along(p).total_cmp(&along(q));
-        let last = points.len() - 1 - cut;
-        let low = along(points.select_nth_unstable_by(cut, order).1);
-        let high = along(points.select_nth_unstable_by(last, order).1);
+        along.clear();
+        along.extend(points.iter().map(|p| p[0] * a + p[1] * b));
+        let last = along.len() - 1 - cut;
+        let (_, low, above) = along.select_nth_unstable_by(cut, f64::total_cmp);
+        let low = *low;
+        // With so many points the last one is above the first.
+        let high = *above.select_nth_unstable_by(last - cut - 1, f64::total_cmp).1;
         [low, high]
     })
 }
@@ -155,7 +191,11 @@ fn grow(span: [f64; 2], lidar: f64, target: f64) -> f64 {
 /// Centre of the rectangle with these spans once it is `lengths` long along its axes, seen from `lidar_xy`.
 #[must_use]
 pub fn completed_center(span: [[f64; 2]; 2], yaw_rad: f64, lengths: [f64; 2], lidar_xy: [f64; 2]) -> [f64; 2] {
-    let (sin, cos) = yaw_rad.sin_cos();
+    center_along(span, yaw_rad.sin_cos(), lengths, lidar_xy)
+}
+
+/// As [`completed_center`], of a heading's sine and cosine.
+pub(crate) fn center_along(span: [[f64; 2]; 2], (sin, cos): (f64, f64), lengths: [f64; 2], lidar_xy: [f64; 2]) -> [f64; 2] {
     let lidar = [lidar_xy[0] * cos + lidar_xy[1] * sin, lidar_xy[1] * cos - lidar_xy[0] * sin];
     let (u, v) = (grow(span[0], lidar[0], lengths[0]), grow(span[1], lidar[1], lengths[1]));
     [u * cos - v * sin, u * sin + v * cos]

@@ -46,8 +46,9 @@ pub struct Ground {
 pub fn segment(points: &[[f32; 3]], lidar_origin_ego_m: [f64; 3], config: &GroundConfig) -> Ground {
     let origin = [lidar_origin_ego_m[0] as f32, lidar_origin_ego_m[1] as f32];
     let mut grid = HeightGrid::spanning(points, origin);
-    grid.grow(points, config);
-    grid.settle(points);
+    let cells = grid.cells_of(points);
+    grid.grow(points, &cells, config);
+    grid.settle(points, &cells);
     let band = config.band_m as f32;
     let height_above_m: Vec<f32> = points.iter().map(|p| p[2] - grid.at(p[0], p[1])).collect();
     let ground_points = height_above_m.iter().filter(|height| **height < band).count();

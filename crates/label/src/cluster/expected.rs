@@ -6,7 +6,7 @@
 
 use boxwright_model::Cuboid;
 
-use super::Group;
+use super::{Bounds, Group};
 
 /// A vehicle as its track expects it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,10 +26,16 @@ const LEAST_BEYOND: f64 = 0.2;
 /// Part of the last hit's points that must be where the vehicle is expected.
 const LEAST_SHARE: f64 = 0.5;
 
-/// Cuts every expected vehicle out of the group that holds it and much else.
-pub(super) fn cut_out(groups: &mut Vec<Group>, points: &[[f32; 3]], expected: &[Expected], min_points: usize) {
+/// Cuts every expected vehicle out of the group that holds it and much else. `bounds` are those of the groups, before and after.
+pub(super) fn cut_out(
+    groups: &mut Vec<Group>,
+    bounds: &mut Vec<Bounds>,
+    points: &[[f32; 3]],
+    expected: &[Expected],
+    min_points: usize,
+) {
     for vehicle in expected {
-        let Some((holder, own)) = holder(groups, points, vehicle) else { continue };
+        let Some((holder, own)) = holder(groups, bounds, points, vehicle) else { continue };
         let needed = (LEAST_SHARE * f64::from(vehicle.last_points)).max(min_points as f64);
         if (own.len() as f64) < needed {
             continue;
@@ -41,15 +47,18 @@ pub(super) fn cut_out(groups: &mut Vec<Group>, points: &[[f32; 3]], expected: &[
         };
         groups[holder].members = own;
         groups[holder].cut_out = true;
+        bounds[holder] = Bounds::of_group(&groups[holder], points);
         if rest.len() >= min_points {
-            groups.push(Group { members: rest, label, tall: false, beside_tall, cut_out: false });
+            let rest = Group { members: rest, label, tall: false, beside_tall, cut_out: false };
+            bounds.push(Bounds::of_group(&rest, points));
+            groups.push(rest);
         }
     }
 }
 
 /// The low group with the most points in the footprint, and these points in the group's order; `None` where that group is no more than the
 /// vehicle.
-fn holder(groups: &[Group], points: &[[f32; 3]], vehicle: &Expected) -> Option<(usize, Vec<u32>)> {
+fn holder(groups: &[Group], bounds: &[Bounds], points: &[[f32; 3]], vehicle: &Expected) -> Option<(usize, Vec<u32>)> {
     let cuboid = &vehicle.ego_from_box;
     let (sin, cos) = cuboid.yaw_rad().sin_cos();
     let half = [cuboid.size_lwh_m.x / 2.0, cuboid.size_lwh_m.y / 2.0];
@@ -62,7 +71,10 @@ fn holder(groups: &[Group], points: &[[f32; 3]], vehicle: &Expected) -> Option<(
     };
     let near = |p: &[f32; 3]| (p[0] - center[0]).abs() <= reach && (p[1] - center[1]).abs() <= reach;
     let mut best: Option<(usize, Vec<u32>)> = None;
-    for (index, group) in groups.iter().enumerate().filter(|(_, group)| !group.tall) {
+    for (index, (group, bounds)) in groups.iter().zip(bounds).enumerate() {
+        if group.tall || bounds.is_beyond(center, reach) {
+            continue;
+        }
         let inside = |member: &u32| {
             let p = &points[*member as usize];
             near(p) && outside(p) <= MARGIN_M
@@ -103,7 +115,9 @@ mod tests {
     fn cut(points: &[[f32; 3]], expected: &[Expected]) -> Vec<usize> {
         let group = Group { members: (0..points.len() as u32).collect(), label: 0, tall: false, beside_tall: 0.0, cut_out: false };
         let mut groups = vec![group];
-        cut_out(&mut groups, points, expected, 6);
+        let mut bounds = vec![Bounds::of_group(&groups[0], points)];
+        cut_out(&mut groups, &mut bounds, points, expected, 6);
+        assert!(groups.iter().zip(&bounds).all(|(group, bounds)| Bounds::of_group(group, points) == *bounds));
         assert_eq!(groups.iter().map(|group| group.members.len()).sum::<usize>(), points.len());
         groups.iter().map(|group| group.members.len()).collect()
     }

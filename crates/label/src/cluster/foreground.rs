@@ -6,8 +6,8 @@
 //! image-based segmentation of sparse 3D laser scans", IROS 2016, here with all beams in one row so that no ring numbers are needed). More
 //! than one piece can be seen in a direction: a person behind a parked car is seen above its roof.
 
-use super::Group;
 use super::people::{MAX_PERSON_M, STANDING_M};
+use super::{Bounds, Group};
 
 /// Head and shoulders are between these heights above the ground; elbows and bags are below (metres).
 const SHOULDERS_M: std::ops::Range<f32> = 1.1..2.2;
@@ -64,7 +64,18 @@ struct Shoulders {
 }
 
 /// Takes the persons out of a group that is no person itself. `origin` is where the lidar stands, `reach_m` the range of the pass.
-pub(super) fn take_out(group: &mut Group, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], reach_m: f32) -> Vec<Group> {
+/// `bounds` hold all of the group.
+pub(super) fn take_out(
+    group: &mut Group,
+    bounds: &Bounds,
+    points: &[[f32; 3]],
+    above: &[f32],
+    origin: [f32; 2],
+    reach_m: f32,
+) -> Vec<Group> {
+    if bounds.is_beyond(origin, reach_m) {
+        return Vec::new();
+    }
     let shoulders = View::of(group, points, above, origin, &SHOULDERS_M).stand_out(reach_m);
     if shoulders.is_empty() {
         return Vec::new();
@@ -93,27 +104,42 @@ struct View {
 impl View {
     /// Of the returns of a group that are between two heights above the ground.
     fn of(group: &Group, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], heights_m: &std::ops::Range<f32>) -> Self {
-        let mut returns: Vec<(usize, f32)> = Vec::new();
+        let mut returns: Vec<(usize, f32)> = Vec::with_capacity(group.members.len());
         for member in group.members.iter().filter(|member| heights_m.contains(&above[**member as usize])) {
             let p = points[*member as usize];
             let (x, y) = (p[0] - origin[0], p[1] - origin[1]);
             returns.push((direction(x, y), (x * x + y * y).sqrt()));
         }
-        returns.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        // A counting sort by direction, and the few of each direction by range.
+        let mut ends = [0usize; DIRECTIONS + 1];
+        returns.iter().for_each(|(direction, _)| ends[*direction + 1] += 1);
+        (0..DIRECTIONS).for_each(|direction| ends[direction + 1] += ends[direction]);
+        let mut ranges = vec![0.0f32; returns.len()];
+        for (direction, range) in returns {
+            ranges[ends[direction]] = range;
+            ends[direction] += 1;
+        }
         let mut layers: Vec<Layer> = Vec::new();
-        for (direction, range) in &returns {
-            match layers.last_mut() {
-                Some(layer) if layer.direction == *direction && range - layer.range_m[1] <= JUMP_M => {
-                    layer.range_m[1] = *range;
-                    layer.points += 1;
-                }
-                _ => {
-                    let parent = layers.len();
-                    layers.push(Layer { direction: *direction, range_m: [*range; 2], points: 1, parent });
+        let (mut starts, mut from) = (Vec::with_capacity(DIRECTIONS + 1), 0);
+        for (direction, end) in ends.into_iter().take(DIRECTIONS).enumerate() {
+            starts.push(layers.len());
+            let ranges = &mut ranges[from..end];
+            from = end;
+            ranges.sort_unstable_by(f32::total_cmp);
+            for range in ranges {
+                match layers.last_mut() {
+                    Some(layer) if layer.direction == direction && *range - layer.range_m[1] <= JUMP_M => {
+                        layer.range_m[1] = *range;
+                        layer.points += 1;
+                    }
+                    _ => {
+                        let parent = layers.len();
+                        layers.push(Layer { direction, range_m: [*range; 2], points: 1, parent });
+                    }
                 }
             }
         }
-        let starts = (0..=DIRECTIONS).map(|direction| layers.partition_point(|layer| layer.direction < direction)).collect();
+        starts.push(layers.len());
         let mut view = Self { layers, starts };
         for index in 0..view.layers.len() {
             let direction = view.layers[index].direction;
@@ -124,6 +150,10 @@ impl View {
                     view.unite(index, other);
                 }
             }
+        }
+        // A parent comes before its children: from here on every layer's is the first one of its piece.
+        for index in 0..view.layers.len() {
+            view.layers[index].parent = view.layers[view.layers[index].parent].parent;
         }
         view
     }

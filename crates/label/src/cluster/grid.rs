@@ -1,7 +1,7 @@
 //! The columns.
 
 use super::{ClusterConfig, Group};
-use crate::clean::RANGE_LIMIT_M;
+use crate::clean::{RANGE_LIMIT_M, reach_m};
 
 /// Label of a column that is in no group.
 pub const NO_GROUP: u32 = u32::MAX;
@@ -21,8 +21,14 @@ struct Column {
     top_m: f32,
     tall: bool,
     hanging: bool,
-    parent: u32,
     group: u32,
+}
+
+/// A point above the ground and its column.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    point: u32,
+    column: u32,
 }
 
 /// Columns on a square grid about the lidar.
@@ -31,14 +37,15 @@ pub struct ColumnGrid {
     corner: [f32; 2],
     cell_m: f32,
     side: usize,
-    /// Index of a cell's column plus one; zero where there is none.
-    column_at: Vec<u32>,
-    /// Whether a cell holds ground returns.
-    ground_at: Vec<bool>,
+    /// Of each cell the index of its column plus one, zero where there is none, and [`GROUND`] where it holds ground returns.
+    cells: Vec<u32>,
     columns: Vec<Column>,
-    /// Column of each point, or `NO_GROUP`.
-    column_of_point: Vec<u32>,
+    /// What the points above the ground stand in, until they are collected.
+    standing: Vec<Standing>,
 }
+
+/// Marks a cell that holds ground returns.
+const GROUND: u32 = 1 << 31;
 
 /// What a footprint holds besides its own group.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -54,28 +61,28 @@ pub struct FootprintUse {
 impl ColumnGrid {
     pub(super) fn fill(points: &[[f32; 3]], above: &[f32], band: f32, origin: [f32; 2], config: &ClusterConfig) -> Self {
         let cell_m = config.cell_m.max(0.1) as f32;
-        let reach = points.iter().fold(0.0f32, |reach, p| reach.max((p[0] - origin[0]).abs()).max((p[1] - origin[1]).abs()));
-        let half = (reach.min(RANGE_LIMIT_M as f32) / cell_m).ceil() as usize + 2;
+        let half = (reach_m(points, origin).min(RANGE_LIMIT_M as f32) / cell_m).ceil() as usize + 2;
         let side = 2 * half;
         let corner = [origin[0] - half as f32 * cell_m, origin[1] - half as f32 * cell_m];
         let mut grid = Self {
             corner,
             cell_m,
             side,
-            column_at: vec![0; side * side],
-            ground_at: vec![false; side * side],
+            cells: vec![0; side * side],
             columns: Vec::new(),
-            column_of_point: vec![NO_GROUP; points.len()],
+            standing: Vec::with_capacity(points.len()),
         };
         let ceiling = BIT_M * 32.0;
-        for (index, (p, height)) in points.iter().zip(above).enumerate() {
+        for ((point, p), height) in (0u32..).zip(points).zip(above) {
             let (ix, iy) = grid.cell_of(p[0], p[1]);
-            let cell = iy * side + ix;
             if *height < band {
                 // Only what is close to the ground was seen to be free; a point far below it is a reflection.
-                grid.ground_at[cell] |= *height > -band;
+                if *height > -band {
+                    grid.cells[iy * side + ix] |= GROUND;
+                }
             } else if *height < ceiling {
-                grid.column_of_point[index] = grid.add(cell, ix, iy, *height);
+                let column = grid.add(ix, iy, *height);
+                grid.standing.push(Standing { point, column });
             }
         }
         let (gap_bits, tall) = ((config.gap_m as f32 / BIT_M).ceil() as u32, config.tall_m as f32);
@@ -83,37 +90,43 @@ impl ColumnGrid {
         grid
     }
 
-    fn add(&mut self, cell: usize, ix: usize, iy: usize, height: f32) -> u32 {
-        let slot = &mut self.column_at[cell];
-        if *slot == 0 {
-            let parent = self.columns.len() as u32;
+    fn add(&mut self, ix: usize, iy: usize, height: f32) -> u32 {
+        let cell = &mut self.cells[iy * self.side + ix];
+        if *cell & !GROUND == 0 {
             let (ix, iy) = (ix as u32, iy as u32);
-            self.columns.push(Column { ix, iy, fill: 0, top_m: 0.0, tall: false, hanging: false, parent, group: NO_GROUP });
-            *slot = parent + 1;
+            self.columns.push(Column { ix, iy, fill: 0, top_m: 0.0, tall: false, hanging: false, group: NO_GROUP });
+            *cell |= self.columns.len() as u32;
         }
-        let column = *slot - 1;
+        let column = (*cell & !GROUND) - 1;
         self.columns[column as usize].fill |= 1 << ((height / BIT_M) as u32).min(31);
         column
     }
 
     fn cell_of(&self, x: f32, y: f32) -> (usize, usize) {
-        let clamp = |value: f32| ((value / self.cell_m).max(0.0) as usize).min(self.side - 1);
+        let clamp = |value: f32| ((value / self.cell_m) as i32).clamp(0, self.side as i32 - 1) as usize;
         (clamp(x - self.corner[0]), clamp(y - self.corner[1]))
     }
 
-    /// Joins near columns of the same kind.
-    pub(super) fn join(&mut self, origin: [f32; 2], config: &ClusterConfig) {
+    /// The columns of cells side by side in a row, as far as the grid reaches.
+    fn row(&self, from_x: usize, to_x: usize, iy: usize) -> impl Iterator<Item = usize> + '_ {
+        let start = iy * self.side;
+        let row = &self.cells[start + from_x..=start + to_x.min(self.side - 1)];
+        row.iter().filter_map(|cell| (cell & !GROUND).checked_sub(1)).map(|column| column as usize)
+    }
+
+    /// Joins near columns of the same kind. Gives the first column of what each column hangs together with.
+    pub(super) fn join(&self, origin: [f32; 2], config: &ClusterConfig) -> Vec<u32> {
         let far = config.far_range_m as f32;
-        for index in 0..self.columns.len() {
-            let (ix, iy, tall, hanging) = {
-                let c = &self.columns[index];
-                (c.ix as i32, c.iy as i32, c.tall, c.hanging)
-            };
-            if hanging {
+        let mut parent: Vec<u32> = (0..self.columns.len() as u32).collect();
+        // What is joined to nothing, to low columns, to tall ones.
+        let kinds: Vec<u8> = self.columns.iter().map(|c| if c.hanging { 0 } else { 1 + u8::from(c.tall) }).collect();
+        for (index, column) in self.columns.iter().enumerate() {
+            if column.hanging {
                 continue;
             }
-            let dx = self.corner[0] + ix as f32 * self.cell_m - origin[0];
-            let dy = self.corner[1] + iy as f32 * self.cell_m - origin[1];
+            let (ix, iy) = (column.ix as usize, column.iy as usize);
+            let dx = self.corner[0] + column.ix as f32 * self.cell_m - origin[0];
+            let dy = self.corner[1] + column.iy as f32 * self.cell_m - origin[1];
             let range = (dx * dx + dy * dy).sqrt();
             let reach = if range < far {
                 1
@@ -122,62 +135,37 @@ impl ColumnGrid {
             } else {
                 3
             };
-            self.join_forward(index, [ix, iy], tall, reach);
-        }
-    }
-
-    fn join_forward(&mut self, index: usize, [ix, iy]: [i32; 2], tall: bool, reach: i32) {
-        for dy in 0..=reach {
-            for dx in -reach..=reach {
-                if dy == 0 && dx <= 0 {
-                    continue;
-                }
-                if let Some(other) = self.column(ix + dx, iy + dy) {
-                    let column = &self.columns[other];
-                    if column.tall == tall && !column.hanging {
-                        self.unite(index as u32, other as u32);
+            // The cells before this one look at it themselves.
+            let mut own = root(&mut parent, index as u32);
+            for y in iy..=(iy + reach).min(self.side - 1) {
+                let from_x = if y == iy { ix + 1 } else { ix.saturating_sub(reach) };
+                for other in self.row(from_x, ix + reach, y) {
+                    if kinds[other] == kinds[index] {
+                        let other = root(&mut parent, other as u32);
+                        let (low, high) = (own.min(other), own.max(other));
+                        parent[high as usize] = low;
+                        own = low;
                     }
                 }
             }
         }
-    }
-
-    fn column(&self, ix: i32, iy: i32) -> Option<usize> {
-        let (ix, iy) = (usize::try_from(ix).ok()?, usize::try_from(iy).ok()?);
-        if ix >= self.side || iy >= self.side {
-            return None;
+        // A parent comes before its children.
+        for index in 0..parent.len() {
+            parent[index] = parent[parent[index] as usize];
         }
-        (self.column_at[iy * self.side + ix] as usize).checked_sub(1)
+        parent
     }
 
-    fn root(&mut self, mut index: u32) -> u32 {
-        while self.columns[index as usize].parent != index {
-            let grandparent = self.columns[self.columns[index as usize].parent as usize].parent;
-            self.columns[index as usize].parent = grandparent;
-            index = grandparent;
-        }
-        index
-    }
-
-    fn unite(&mut self, a: u32, b: u32) {
-        let (a, b) = (self.root(a), self.root(b));
-        let (low, high) = (a.min(b), a.max(b));
-        self.columns[high as usize].parent = low;
-    }
-
-    /// The groups with at least `min_points` points, in the order of their first points.
-    pub(super) fn collect(&mut self, points: &[[f32; 3]], above: &[f32], min_points: usize) -> Vec<Group> {
-        let roots: Vec<u32> = (0..self.columns.len() as u32).map(|index| self.root(index)).collect();
+    /// The groups with at least `min_points` points, in the order of their first points. `roots` is what [`Self::join`] gave.
+    pub(super) fn collect(&mut self, above: &[f32], roots: &[u32], min_points: usize) -> Vec<Group> {
+        let mut standing = std::mem::take(&mut self.standing);
         let mut count = vec![0u32; self.columns.len()];
-        let in_part = |column: &Column, height: f32| !column.hanging && height <= column.top_m;
-        for (index, column) in self.column_of_point.iter_mut().enumerate() {
-            let Some(found) = self.columns.get(*column as usize) else { continue };
-            if in_part(found, above[index]) {
-                count[roots[*column as usize] as usize] += 1;
-            } else {
-                *column = NO_GROUP;
-            }
-        }
+        standing.retain(|one| {
+            let column = &self.columns[one.column as usize];
+            let in_part = !column.hanging && above[one.point as usize] <= column.top_m;
+            count[roots[one.column as usize] as usize] += u32::from(in_part);
+            in_part
+        });
         let mut groups: Vec<Group> = Vec::new();
         let mut number = vec![NO_GROUP; self.columns.len()];
         for (root, count) in count.iter().enumerate() {
@@ -187,14 +175,12 @@ impl ColumnGrid {
                 groups.push(Group { members: Vec::with_capacity(*count as usize), label, tall, beside_tall: 0.0, cut_out: false });
             }
         }
-        for (column, root) in self.columns.iter_mut().zip(&roots) {
+        for (column, root) in self.columns.iter_mut().zip(roots) {
             column.group = number[*root as usize];
         }
-        for index in 0..points.len() as u32 {
-            if let Some(column) = self.columns.get(self.column_of_point[index as usize] as usize)
-                && let Some(group) = groups.get_mut(column.group as usize)
-            {
-                group.members.push(index);
+        for one in standing {
+            if let Some(group) = groups.get_mut(self.columns[one.column as usize].group as usize) {
+                group.members.push(one.point);
             }
         }
         self.mark_beside_tall(&mut groups);
@@ -206,9 +192,9 @@ impl ColumnGrid {
         for column in self.columns.iter().filter(|column| column.group != NO_GROUP && !column.tall) {
             let group = column.group as usize;
             cells[group] += 1;
-            let (ix, iy) = (column.ix as i32, column.iy as i32);
-            let mut around = (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (ix + dx, iy + dy)));
-            let touches = around.any(|(x, y)| self.column(x, y).is_some_and(|other| self.columns[other].tall));
+            let (ix, iy) = (column.ix as usize, column.iy as usize);
+            let mut rows = iy.saturating_sub(1)..=(iy + 1).min(self.side - 1);
+            let touches = rows.any(|y| self.row(ix.saturating_sub(1), ix + 1, y).any(|other| self.columns[other].tall));
             beside[group] += u32::from(touches);
         }
         for ((group, cells), beside) in groups.iter_mut().zip(&cells).zip(&beside) {
@@ -219,21 +205,28 @@ impl ColumnGrid {
     /// What the rectangle with this centre, these half sides and this heading holds besides the columns of `group`.
     #[must_use]
     pub fn footprint(&self, center: [f64; 2], half: [f64; 2], yaw_rad: f64, group: u32) -> FootprintUse {
-        let (sin, cos) = yaw_rad.sin_cos();
+        self.footprint_along(center, half, yaw_rad.sin_cos(), group)
+    }
+
+    /// As [`Self::footprint`], of a heading's sine and cosine.
+    pub(crate) fn footprint_along(&self, center: [f64; 2], half: [f64; 2], (sin, cos): (f64, f64), group: u32) -> FootprintUse {
         let cell = f64::from(self.cell_m);
         // A footprint is at most a few lorries large: the count of cells stays small whatever is asked.
         let steps = |half: f64| (half.clamp(0.0, 15.0) / cell).floor() as i32;
         let mut found = FootprintUse::default();
         for along in -steps(half[0])..=steps(half[0]) {
+            let u = f64::from(along) * cell;
+            let from = [center[0] + u * cos, center[1] + u * sin];
             for across in -steps(half[1])..=steps(half[1]) {
-                let (u, v) = (f64::from(along) * cell, f64::from(across) * cell);
-                let (ix, iy) = self.cell_of((center[0] + u * cos - v * sin) as f32, (center[1] + u * sin + v * cos) as f32);
+                let v = f64::from(across) * cell;
+                let (ix, iy) = self.cell_of((from[0] - v * sin) as f32, (from[1] + v * cos) as f32);
                 found.cells += 1;
-                match (self.column_at[iy * self.side + ix] as usize).checked_sub(1) {
+                let cell = self.cells[iy * self.side + ix];
+                match ((cell & !GROUND) as usize).checked_sub(1) {
                     Some(column) if self.columns[column].group == group => {}
                     Some(column) if self.columns[column].hanging => {}
                     Some(_) => found.foreign += 1,
-                    None => found.ground += u32::from(self.ground_at[iy * self.side + ix]),
+                    None => found.ground += u32::from(cell & GROUND != 0),
                 }
             }
         }
@@ -241,24 +234,48 @@ impl ColumnGrid {
     }
 }
 
+/// The first column of what a column hangs together with.
+fn root(parent: &mut [u32], mut index: u32) -> u32 {
+    while parent[index as usize] != index {
+        let grandparent = parent[parent[index as usize] as usize];
+        parent[index as usize] = grandparent;
+        index = grandparent;
+    }
+    index
+}
+
 impl Column {
     /// Finds where the lowest connected part ends.
     fn measure(&mut self, gap_bits: u32, tall_m: f32) {
         let lowest = self.fill.trailing_zeros();
-        let (mut top, mut empty) = (lowest, 0);
-        for bit in lowest + 1..32 {
-            if self.fill >> bit & 1 == 1 {
-                top = bit;
-                empty = 0;
-            } else {
-                empty += 1;
-                if empty >= gap_bits {
-                    break;
-                }
-            }
+        // Bits from which on enough are empty, above the lowest one.
+        let mut gaps = !self.fill & u32::MAX.checked_shl(lowest).unwrap_or(0);
+        for _ in 1..gap_bits.min(32) {
+            gaps &= gaps >> 1;
         }
+        let below = self.fill & 1u32.checked_shl(gaps.trailing_zeros()).unwrap_or(0).wrapping_sub(1);
+        let top = 31 - below.leading_zeros().min(31);
         self.top_m = (top + 1) as f32 * BIT_M;
         self.hanging = lowest as f32 * BIT_M >= HANGING_M;
         self.tall = self.top_m > tall_m;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_ends_where_enough_of_it_is_empty() {
+        let top_bits = |fill: u32, gap_bits: u32| {
+            let mut column = Column { ix: 0, iy: 0, fill, top_m: 0.0, tall: false, hanging: false, group: NO_GROUP };
+            column.measure(gap_bits, 2.6);
+            column.top_m / BIT_M
+        };
+        // Three empty bits are a gap of three, not of four.
+        assert_eq!([top_bits(0b1100_0110, 3), top_bits(0b1100_0110, 4)], [3.0, 8.0]);
+        // What is empty below it is no gap, nor what is empty above it.
+        assert_eq!([top_bits(0b1000_0000, 3), top_bits(1 << 31, 3), top_bits(1, 3)], [8.0, 32.0, 1.0]);
+        assert_eq!([top_bits(u32::MAX, 3), top_bits(1 << 31 | 1, 40), top_bits(0b101, 0)], [32.0, 32.0, 1.0]);
     }
 }

@@ -4,7 +4,7 @@
 //! where they fall into two or more pieces, all of a person's width, the group is parted and every point goes to the nearest piece. Out of
 //! larger groups (a hedge, a low wall, a row of cars) upper bodies of a person's width are taken that have room about them.
 
-use super::{ClusterConfig, Group, foreground};
+use super::{Bounds, ClusterConfig, Group, foreground};
 
 /// Groups longer than this are no handful of people (metres).
 const MAX_EXTENT_M: f32 = 5.0;
@@ -35,16 +35,30 @@ const MAX_CROWDED: f32 = 1.0;
 /// Fewest points of a person who is taken out of something larger.
 const MIN_APART_POINTS: usize = 12;
 
-/// Replaces each group that is several persons by one group a person, and takes persons out of groups that are larger than that.
-pub(super) fn part(groups: &mut Vec<Group>, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], config: &ClusterConfig) {
+/// Replaces each group that is several persons by one group a person, and takes persons out of groups that are larger than that. `bounds`
+/// are those of the groups.
+pub(super) fn part(
+    groups: &mut Vec<Group>,
+    bounds: &[Bounds],
+    points: &[[f32; 3]],
+    above: &[f32],
+    origin: [f32; 2],
+    config: &ClusterConfig,
+) {
     let mut parted = Vec::with_capacity(groups.len());
-    for mut group in groups.drain(..) {
-        if let Some(centers) = pieces(&group, points, above, origin, config) {
+    let mut upper = Upper::default();
+    for (mut group, bounds) in groups.drain(..).zip(bounds) {
+        if let Some(centers) = pieces(&group, bounds, points, above, origin, config) {
             parted.extend(assign(&group, points, &centers, config.min_points as usize));
         } else {
-            let mut apart = take_out(&mut group, points, above, origin, config);
-            if !group.tall && is_long(&group, points) {
-                apart.extend(foreground::take_out(&mut group, points, above, origin, config.people_range_m as f32));
+            let mut apart = take_out(&mut group, bounds, &mut upper, points, above, origin, config);
+            let is_long = |extent_m: f32| extent_m > LONGEST_VAN_M;
+            // What is left may be shorter.
+            if !group.tall
+                && is_long(bounds.extent_m())
+                && (apart.is_empty() || is_long(Bounds::of_group(&group, points).extent_m()))
+            {
+                apart.extend(foreground::take_out(&mut group, bounds, points, above, origin, config.people_range_m as f32));
             }
             if group.members.len() >= config.min_points as usize {
                 parted.push(group);
@@ -55,49 +69,80 @@ pub(super) fn part(groups: &mut Vec<Group>, points: &[[f32; 3]], above: &[f32], 
     *groups = parted;
 }
 
-/// Whether a group is longer than a van, so that it is several things or none.
-fn is_long(group: &Group, points: &[[f32; 3]]) -> bool {
-    let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
-    for member in &group.members {
-        let p = points[*member as usize];
-        for axis in 0..2 {
-            low[axis] = low[axis].min(p[axis]);
-            high[axis] = high[axis].max(p[axis]);
+/// The upper bodies of a group on the fine grid.
+#[derive(Default)]
+struct Upper {
+    /// How many points each cell holds.
+    count: Vec<u16>,
+    /// Whether a cell is in a piece already.
+    seen: Vec<bool>,
+    /// The cells that hold any, in order.
+    filled: Vec<u32>,
+}
+
+impl Upper {
+    /// Empties the grid and makes room for some cells.
+    fn clear(&mut self, cells: usize) {
+        for cell in self.filled.drain(..) {
+            self.count[cell as usize] = 0;
+            self.seen[cell as usize] = false;
+        }
+        if self.count.len() < cells {
+            self.count.resize(cells, 0);
+            self.seen.resize(cells, false);
         }
     }
-    (high[0] - low[0]).max(high[1] - low[1]) > LONGEST_VAN_M
+
+    fn add(&mut self, cell: usize) {
+        if self.count[cell] == 0 {
+            self.filled.push(cell as u32);
+        }
+        self.count[cell] = self.count[cell].saturating_add(1);
+    }
 }
 
 /// Persons who stand at a hedge, a low wall or a row of cars: upper bodies of a person's width with room about them.
-fn take_out(group: &mut Group, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], config: &ClusterConfig) -> Vec<Group> {
-    if group.tall || group.members.len() < 4 * MIN_APART_POINTS {
+fn take_out(
+    group: &mut Group,
+    bounds: &Bounds,
+    upper: &mut Upper,
+    points: &[[f32; 3]],
+    above: &[f32],
+    origin: [f32; 2],
+    config: &ClusterConfig,
+) -> Vec<Group> {
+    let near = config.people_range_m as f32;
+    // Two cells are more than the rounding of the grid over it.
+    let is_small = bounds.extent_m() < MAX_EXTENT_M - 2.0 * FINE_M;
+    if group.tall || group.members.len() < 4 * MIN_APART_POINTS || is_small || bounds.is_beyond(origin, near) {
         return Vec::new();
     }
-    let near = config.people_range_m as f32;
     let place = |member: &u32| [points[*member as usize][0], points[*member as usize][1]];
     let within = |p: &[f32; 2]| (p[0] - origin[0]).abs() < near && (p[1] - origin[1]).abs() < near;
     let Some(grid) = Fine::over(group.members.iter().map(place).filter(within)) else { return Vec::new() };
     if grid.reach_m() < MAX_EXTENT_M {
         return Vec::new();
     }
-    let mut count = vec![0u16; grid.cells()];
+    upper.clear(grid.cells());
     for member in &group.members {
-        let p = place(member);
-        if within(&p) && UPPER_BODY_M.contains(&above[*member as usize]) {
-            let cell = grid.cell(&p);
-            count[cell] = count[cell].saturating_add(1);
+        if UPPER_BODY_M.contains(&above[*member as usize]) {
+            let p = place(member);
+            if within(&p) {
+                upper.add(grid.cell(&p));
+            }
         }
+    }
+    upper.filled.sort_unstable();
+    let centers: Vec<[f32; 2]> =
+        grid.narrow_pieces(upper, origin).into_iter().filter(|center| grid.has_room(&upper.count, *center)).collect();
+    if centers.is_empty() {
+        return Vec::new();
     }
     let mut owner = vec![0u16; grid.cells()];
     let mut persons = 0;
-    for center in grid.narrow_pieces(&count, origin) {
-        if grid.has_room(&count, center) {
-            persons += 1;
-            grid.around(center, PERSON_RADIUS_M).for_each(|cell| owner[cell] = persons);
-        }
-    }
-    if persons == 0 {
-        return Vec::new();
+    for center in centers {
+        persons += 1;
+        grid.around(center, PERSON_RADIUS_M).for_each(|cell| owner[cell] = persons);
     }
     let empty = Group { members: Vec::new(), label: group.label, tall: false, beside_tall: group.beside_tall, cut_out: false };
     let mut taken = vec![empty; usize::from(persons)];
@@ -130,13 +175,7 @@ struct Fine {
 
 impl Fine {
     fn over(points: impl Iterator<Item = [f32; 2]>) -> Option<Self> {
-        let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
-        for p in points {
-            for axis in 0..2 {
-                low[axis] = low[axis].min(p[axis]);
-                high[axis] = high[axis].max(p[axis]);
-            }
-        }
+        let Bounds { low, high } = Bounds::of(points);
         let side = |axis: usize| (((high[axis] - low[axis]) / FINE_M).max(0.0) as usize + 1).min(MAX_SIDE);
         low[0].is_finite().then(|| Self { low, size: [side(0), side(1)] })
     }
@@ -150,7 +189,8 @@ impl Fine {
     }
 
     fn cell(&self, p: &[f32; 2]) -> usize {
-        let along = |axis: usize| (((p[axis] - self.low[axis]) / FINE_M).max(0.0) as usize).min(self.size[axis] - 1);
+        let last = |axis: usize| self.size[axis] as i32 - 1;
+        let along = |axis: usize| (((p[axis] - self.low[axis]) / FINE_M) as i32).clamp(0, last(axis)) as usize;
         along(1) * self.size[0] + along(0)
     }
 
@@ -175,31 +215,31 @@ impl Fine {
     }
 
     /// Middles of the connected pieces of filled cells that are as narrow as a person.
-    fn narrow_pieces(&self, count: &[u16], origin: [f32; 2]) -> Vec<[f32; 2]> {
-        let filled = |cell: usize| count[cell] > 0;
-        let mut seen = vec![false; count.len()];
+    fn narrow_pieces(&self, upper: &mut Upper, origin: [f32; 2]) -> Vec<[f32; 2]> {
+        let Upper { count, seen, filled } = upper;
+        let place = |cell: u32| ((cell % self.size[0] as u32) as usize, (cell / self.size[0] as u32) as usize);
         let mut found = Vec::new();
         let mut piece = Vec::new();
-        for start in 0..count.len() {
-            if !filled(start) || seen[start] {
+        for start in filled.iter() {
+            if seen[*start as usize] {
                 continue;
             }
-            seen[start] = true;
-            piece.push(start);
-            let (x, y) = (start % self.size[0], start / self.size[0]);
+            seen[*start as usize] = true;
+            piece.push(*start);
+            let (x, y) = place(*start);
             let range = (self.low[0] + x as f32 * FINE_M - origin[0]).hypot(self.low[1] + y as f32 * FINE_M - origin[1]);
             let reach = reach_at(range);
             let (mut bound, mut next) = ([[x, x], [y, y]], 0);
             while let Some(cell) = piece.get(next).copied() {
                 next += 1;
-                let (x, y) = (cell % self.size[0], cell / self.size[0]);
+                let (x, y) = place(cell);
                 bound = [[bound[0][0].min(x), bound[0][1].max(x)], [bound[1][0].min(y), bound[1][1].max(y)]];
                 for ny in y.saturating_sub(reach)..=(y + reach).min(self.size[1] - 1) {
                     for nx in x.saturating_sub(reach)..=(x + reach).min(self.size[0] - 1) {
                         let around = ny * self.size[0] + nx;
-                        if filled(around) && !seen[around] {
+                        if count[around] > 0 && !seen[around] {
                             seen[around] = true;
-                            piece.push(around);
+                            piece.push(around as u32);
                         }
                     }
                 }
@@ -220,22 +260,22 @@ fn reach_at(range_m: f32) -> usize {
     if range_m < 15.0 { 1 } else { 2 }
 }
 
-fn pieces(group: &Group, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], config: &ClusterConfig) -> Option<Vec<[f32; 2]>> {
-    if group.tall || group.members.len() < 2 * MIN_PIECE {
+fn pieces(
+    group: &Group,
+    bounds: &Bounds,
+    points: &[[f32; 3]],
+    above: &[f32],
+    origin: [f32; 2],
+    config: &ClusterConfig,
+) -> Option<Vec<[f32; 2]>> {
+    let low = bounds.low;
+    let range = (low[0] - origin[0]).hypot(low[1] - origin[1]);
+    let is_size = (0.8..MAX_EXTENT_M).contains(&bounds.extent_m());
+    if group.tall || group.members.len() < 2 * MIN_PIECE || !is_size || range > config.people_range_m as f32 {
         return None;
     }
-    let (mut low, mut high, mut top) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2], 0.0f32);
-    for member in &group.members {
-        let p = points[*member as usize];
-        for axis in 0..2 {
-            low[axis] = low[axis].min(p[axis]);
-            high[axis] = high[axis].max(p[axis]);
-        }
-        top = top.max(above[*member as usize]);
-    }
-    let extent = (high[0] - low[0]).max(high[1] - low[1]);
-    let range = (low[0] - origin[0]).hypot(low[1] - origin[1]);
-    if !(0.8..MAX_EXTENT_M).contains(&extent) || !STANDING_M.contains(&top) || range > config.people_range_m as f32 {
+    let top = group.members.iter().fold(0.0f32, |top, member| top.max(above[*member as usize]));
+    if !STANDING_M.contains(&top) {
         return None;
     }
     let reach = reach_at(range) as i32;
@@ -256,7 +296,7 @@ fn pieces(group: &Group, points: &[[f32; 3]], above: &[f32], origin: [f32; 2], c
 /// Centres of the pieces of the upper bodies, or `None` where one of them is wider than a person.
 fn persons(upper: &[[f32; 2]], low: [f32; 2], reach: i32) -> Option<Vec<[f32; 2]>> {
     let cell = |p: &[f32; 2]| {
-        let clamp = |v: f32| ((v / FINE_M).max(0.0) as usize).min(SIDE - 1);
+        let clamp = |v: f32| ((v / FINE_M) as i32).clamp(0, SIDE as i32 - 1) as usize;
         clamp(p[1] - low[1]) * SIDE + clamp(p[0] - low[0])
     };
     let mut filled = vec![false; SIDE * SIDE];

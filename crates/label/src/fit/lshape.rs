@@ -1,74 +1,115 @@
 //! The L-shape search.
 
 use std::f64::consts::FRAC_PI_2;
+use std::sync::LazyLock;
 
 const COARSE_STEPS: u32 = 30;
+/// Parts of a coarse step,
 const FINE_STEPS: i32 = 3;
+/// and those about the best coarse step that are tried.
+const FINE: [i32; LANES] = [-2, -1, 1, 2];
 /// Keeps the area of a thin rectangle from vanishing (metres).
 const AREA_RIM_M: f64 = 0.3;
+
+/// Headings that are tried side by side: as many as fill the registers of the processor.
+const LANES: usize = 4;
+/// Directions of the coarse steps, as sine and cosine; those past the last one repeat it.
+static COARSE: LazyLock<[Lanes; (COARSE_STEPS as usize).div_ceil(LANES)]> = LazyLock::new(|| {
+    std::array::from_fn(|batch| {
+        Lanes::of(std::array::from_fn(|lane| coarse_yaw(((batch * LANES + lane) as u32).min(COARSE_STEPS - 1))))
+    })
+});
+
+fn coarse_yaw(step: u32) -> f64 {
+    f64::from(step) * (FRAC_PI_2 / f64::from(COARSE_STEPS))
+}
 
 /// Heading in `[0, pi/2)` at which the points lie closest to the sides of their bounding rectangle, and their mean distance to the
 /// nearer side at that heading (metres). `d0_m` bounds the weight of a point on a side.
 #[must_use]
 pub fn best_yaw(points: &[[f64; 2]], d0_m: f64) -> (f64, f64) {
     let d0 = d0_m.max(1e-3);
-    let coarse = FRAC_PI_2 / f64::from(COARSE_STEPS);
-    let mut turned = Turned { points, along: Vec::with_capacity(points.len()), span: [[0.0; 2]; 2] };
-    let mut best = (f64::NEG_INFINITY, 0.0);
-    let mut consider = |yaw: f64, best: &mut (f64, f64)| {
-        let score = turned.to(yaw).closeness(d0);
-        if score > best.0 {
-            *best = (score, yaw);
+    let (mut most, mut around) = (f64::NEG_INFINITY, 0.0);
+    for (step, score) in (0..COARSE_STEPS).zip(COARSE.iter().flat_map(|lanes| lanes.closeness(points, d0))) {
+        if score > most {
+            (most, around) = (score, coarse_yaw(step));
         }
-    };
-    (0..COARSE_STEPS).for_each(|step| consider(f64::from(step) * coarse, &mut best));
-    let around = best.1;
-    let fine = coarse / f64::from(FINE_STEPS);
-    (1 - FINE_STEPS..FINE_STEPS).filter(|step| *step != 0).for_each(|step| consider(around + f64::from(step) * fine, &mut best));
-    let yaw = best.1.rem_euclid(FRAC_PI_2);
-    (yaw, turned.to(yaw).residual())
+    }
+    let fine = coarse_yaw(1) / f64::from(FINE_STEPS);
+    let yaws = FINE.map(|step| around + f64::from(step) * fine);
+    let mut best = around;
+    for (yaw, score) in yaws.into_iter().zip(Lanes::of(yaws).closeness(points, d0)) {
+        if score > most {
+            (most, best) = (score, yaw);
+        }
+    }
+    let yaw = best.rem_euclid(FRAC_PI_2);
+    (yaw, residual(points, yaw))
 }
 
-/// The points along the axes of a heading: turned once, read twice.
-struct Turned<'a> {
-    points: &'a [[f64; 2]],
-    along: Vec<[f64; 2]>,
-    span: [[f64; 2]; 2],
+/// Some headings.
+struct Lanes {
+    sin: [f64; LANES],
+    cos: [f64; LANES],
 }
 
-impl Turned<'_> {
-    fn to(&mut self, yaw: f64) -> &Self {
-        let (sin, cos) = yaw.sin_cos();
-        self.along.clear();
-        self.along.extend(self.points.iter().map(|p| [p[0] * cos + p[1] * sin, p[1] * cos - p[0] * sin]));
-        let mut span = [[f64::INFINITY, f64::NEG_INFINITY]; 2];
-        for [u, v] in &self.along {
-            span[0] = [span[0][0].min(*u), span[0][1].max(*u)];
-            span[1] = [span[1][0].min(*v), span[1][1].max(*v)];
+impl Lanes {
+    fn of(yaws: [f64; LANES]) -> Self {
+        let turns = yaws.map(f64::sin_cos);
+        Self { sin: turns.map(|(sin, _)| sin), cos: turns.map(|(_, cos)| cos) }
+    }
+
+    /// The points' bounding rectangle at each heading: where it starts and ends along both axes.
+    fn spans(&self, points: &[[f64; 2]]) -> [[[f64; LANES]; 2]; 2] {
+        let [mut u0, mut v0] = [[f64::INFINITY; LANES]; 2];
+        let [mut u1, mut v1] = [[f64::NEG_INFINITY; LANES]; 2];
+        for [x, y] in points {
+            for lane in 0..LANES {
+                let (u, v) = (x * self.cos[lane] + y * self.sin[lane], y * self.cos[lane] - x * self.sin[lane]);
+                (u0[lane], u1[lane]) = (least(u, u0[lane]), greatest(u, u1[lane]));
+                (v0[lane], v1[lane]) = (least(v, v0[lane]), greatest(v, v1[lane]));
+            }
         }
-        self.span = span;
-        self
+        [[u0, u1], [v0, v1]]
     }
 
     /// Mean closeness over the root of the area: where a face returned nothing (dark paint, glass), points on the roof would make lines of
     /// their own, but the smallest rectangle still lies along the sides.
-    fn closeness(&self, d0: f64) -> f64 {
-        let span = self.span;
-        let area = (span[0][1] - span[0][0] + AREA_RIM_M) * (span[1][1] - span[1][0] + AREA_RIM_M);
-        self.nearer_sides().map(|distance| 1.0 / distance.max(d0)).sum::<f64>() / area.sqrt()
-    }
-
-    fn residual(&self) -> f64 {
-        self.nearer_sides().sum::<f64>() / self.points.len().max(1) as f64
-    }
-
-    /// Distance of each point to the nearest side of the bounding rectangle.
-    fn nearer_sides(&self) -> impl Iterator<Item = f64> + '_ {
-        let span = self.span;
-        self.along.iter().map(move |[u, v]| {
-            let du = (u - span[0][0]).min(span[0][1] - u);
-            let dv = (v - span[1][0]).min(span[1][1] - v);
-            du.min(dv)
+    fn closeness(&self, points: &[[f64; 2]], d0: f64) -> [f64; LANES] {
+        let span = self.spans(points);
+        let mut sum = [0.0; LANES];
+        for [x, y] in points {
+            for lane in 0..LANES {
+                let (u, v) = (x * self.cos[lane] + y * self.sin[lane], y * self.cos[lane] - x * self.sin[lane]);
+                let du = least(u - span[0][0][lane], span[0][1][lane] - u);
+                let dv = least(v - span[1][0][lane], span[1][1][lane] - v);
+                sum[lane] += 1.0 / greatest(least(du, dv), d0);
+            }
+        }
+        std::array::from_fn(|lane| {
+            let [u, v] = span.map(|[low, high]| high[lane] - low[lane] + AREA_RIM_M);
+            sum[lane] / (u * v).sqrt()
         })
     }
+}
+
+/// As `f64::min` for numbers, and one instruction.
+fn least(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
+}
+
+/// As `f64::max` for numbers, and one instruction.
+fn greatest(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
+}
+
+/// Mean distance of the points to the nearest side of their bounding rectangle.
+fn residual(points: &[[f64; 2]], yaw: f64) -> f64 {
+    let [[u0, u1], [v0, v1]] = super::spans(points, yaw);
+    let (sin, cos) = yaw.sin_cos();
+    let distance = |[x, y]: &[f64; 2]| {
+        let (u, v) = (x * cos + y * sin, y * cos - x * sin);
+        least(least(u - u0, u1 - u), least(v - v0, v1 - v))
+    };
+    points.iter().map(distance).sum::<f64>() / points.len().max(1) as f64
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::GroundConfig;
-use crate::clean::RANGE_LIMIT_M;
+use crate::clean::{RANGE_LIMIT_M, reach_m};
 
 /// Side of a cell in metres.
 const CELL_M: f32 = 1.0;
@@ -35,49 +35,50 @@ pub struct HeightGrid {
 
 impl HeightGrid {
     pub(super) fn spanning(points: &[[f32; 3]], origin: [f32; 2]) -> Self {
-        let reach = points.iter().fold(0.0f32, |reach, p| reach.max((p[0] - origin[0]).abs()).max((p[1] - origin[1]).abs()));
-        let half = (reach.min(RANGE_LIMIT_M as f32) / CELL_M).ceil() as usize + 1;
+        let half = (reach_m(points, origin).min(RANGE_LIMIT_M as f32) / CELL_M).ceil() as usize + 1;
         let side = 2 * half + 1;
         let offset = (half as f32 + 0.5) * CELL_M;
         let corner = [origin[0] - offset, origin[1] - offset];
         Self { corner, side, height: vec![0.0; side * side] }
     }
 
-    fn cell_of(&self, x: f32, y: f32) -> usize {
-        let clamp = |value: f32| (value.max(0.0) as usize).min(self.side - 1);
-        clamp((y - self.corner[1]) / CELL_M) * self.side + clamp((x - self.corner[0]) / CELL_M)
+    /// The cell of each point.
+    pub(super) fn cells_of(&self, points: &[[f32; 3]]) -> Vec<u32> {
+        let (side, last) = (self.side as i32, self.side as i32 - 1);
+        let clamp = |value: f32| (value as i32).clamp(0, last);
+        let cell = |p: &[f32; 3]| clamp((p[1] - self.corner[1]) / CELL_M) * side + clamp((p[0] - self.corner[0]) / CELL_M);
+        points.iter().map(|p| cell(p) as u32).collect()
     }
 
     /// Height of the ground at a place in the ego frame; beyond the grid, that of its rim.
     #[must_use]
+    #[inline]
     pub fn at(&self, x: f32, y: f32) -> f32 {
         let last = (self.side - 1) as f32;
         let fx = ((x - self.corner[0]) / CELL_M - 0.5).clamp(0.0, last);
         let fy = ((y - self.corner[1]) / CELL_M - 0.5).clamp(0.0, last);
-        let (ix, iy) = ((fx as usize).min(self.side - 2), (fy as usize).min(self.side - 2));
+        let most = self.side as i32 - 2;
+        let (ix, iy) = ((fx as i32).min(most), (fy as i32).min(most));
         let (tx, ty) = (fx - ix as f32, fy - iy as f32);
-        let row = &self.height[iy * self.side + ix..];
-        let low = row[0] + (row[1] - row[0]) * tx;
-        let high = row[self.side] + (row[self.side + 1] - row[self.side]) * tx;
+        let first = (iy as u32 * self.side as u32 + ix as u32) as usize;
+        let (near, far) = (&self.height[first..first + 2], &self.height[first + self.side..first + self.side + 2]);
+        let low = near[0] + (near[1] - near[0]) * tx;
+        let high = far[0] + (far[1] - far[0]) * tx;
         low + (high - low) * ty
     }
 
     /// Finds the cells whose lowest point is ground, best first, and carries their heights to the others.
-    pub(super) fn grow(&mut self, points: &[[f32; 3]], config: &GroundConfig) {
+    /// `cells` has the cell of each point.
+    pub(super) fn grow(&mut self, points: &[[f32; 3]], cells: &[u32], config: &GroundConfig) {
         let mut lowest = vec![f32::INFINITY; self.side * self.side];
-        for p in points {
-            let low = &mut lowest[self.cell_of(p[0], p[1])];
-            *low = low.min(p[2]);
+        for (p, cell) in points.iter().zip(cells) {
+            let low = &mut lowest[*cell as usize];
+            if p[2] < *low {
+                *low = p[2];
+            }
         }
         let (height, gradient) = self.seed(&lowest);
-        let mut growth = Growth {
-            side: self.side,
-            lowest: &lowest,
-            found: vec![None; lowest.len()],
-            open: BinaryHeap::new(),
-            plane: (height, gradient),
-            config,
-        };
+        let mut growth = Growth::new(self.side, &lowest, (height, gradient), config);
         growth.start();
         growth.run();
         let Growth { found, .. } = growth;
@@ -85,42 +86,44 @@ impl HeightGrid {
     }
 
     /// Heights of the cells that are known, and of the others the mean of what lies nearest.
-    fn fill(&mut self, found: &[Option<Level>], fallback: f32) {
-        let mut known = vec![false; found.len()];
-        let mut front: Vec<usize> = Vec::with_capacity(found.len());
+    fn fill(&mut self, found: &[Level], fallback: f32) {
+        // In which round a cell is known; the rounds go outward from what was found.
+        let mut round_of = vec![u32::MAX; found.len()];
+        let mut front: Vec<u32> = Vec::with_capacity(found.len());
         for (cell, level) in found.iter().enumerate() {
-            if let Some(level) = level {
+            if level.is_found() {
                 self.height[cell] = level.height;
-                known[cell] = true;
-                front.push(cell);
+                round_of[cell] = 0;
+                front.push(cell as u32);
             }
         }
         if front.is_empty() {
             self.height.fill(fallback);
             return;
         }
-        let side = self.side;
-        let mut queued = known.clone();
-        while !front.is_empty() {
-            let mut next = Vec::new();
+        let mut next = Vec::with_capacity(found.len());
+        for round in 1.. {
             for cell in &front {
-                for around in neighbours(*cell, side) {
-                    if !queued[around] {
-                        queued[around] = true;
-                        next.push(around);
+                for around in neighbours(*cell, self.side) {
+                    if round_of[around] == u32::MAX {
+                        round_of[around] = round;
+                        next.push(around as u32);
                     }
                 }
             }
+            if next.is_empty() {
+                return;
+            }
             for cell in &next {
                 let (mut sum, mut count) = (0.0f32, 0u32);
-                for around in neighbours(*cell, side).filter(|around| known[*around]) {
+                for around in neighbours(*cell, self.side).filter(|around| round_of[*around] < round) {
                     sum += self.height[around];
                     count += 1;
                 }
-                self.height[*cell] = sum / count.max(1) as f32;
+                self.height[*cell as usize] = sum / count.max(1) as f32;
             }
-            next.iter().for_each(|cell| known[*cell] = true);
-            front = next;
+            front.clear();
+            std::mem::swap(&mut front, &mut next);
         }
     }
 
@@ -139,7 +142,7 @@ impl HeightGrid {
         let (mut best, mut most) = ((0.0, [0.0; 2]), 0);
         for [gx, gy] in SEED_GRADIENTS.iter().flat_map(|gx| SEED_GRADIENTS.map(|gy| [*gx, gy])) {
             let mut levels: Vec<f32> = near.iter().map(|([x, y], low)| low - CELL_M * (gx * x + gy * y)).collect();
-            levels.sort_by(f32::total_cmp);
+            levels.sort_unstable_by(f32::total_cmp);
             let (level, count) = densest(&levels);
             if count > most {
                 (best, most) = ((level, [gx, gy]), count);
@@ -149,11 +152,12 @@ impl HeightGrid {
     }
 
     /// Replaces the accepted minima by means of the points close to them: a minimum sits below noisy ground.
-    pub(super) fn settle(&mut self, points: &[[f32; 3]]) {
+    /// `cells` has the cell of each point.
+    pub(super) fn settle(&mut self, points: &[[f32; 3]], cells: &[u32]) {
         let mut sum = vec![0.0f32; self.height.len()];
         let mut count = vec![0u32; self.height.len()];
-        for p in points {
-            let cell = self.cell_of(p[0], p[1]);
+        for (p, cell) in points.iter().zip(cells) {
+            let cell = *cell as usize;
             let above = p[2] - self.height[cell];
             if (-0.15..0.12).contains(&above) {
                 sum[cell] += above;
@@ -188,83 +192,176 @@ fn densest(levels: &[f32]) -> (f32, usize) {
 struct Level {
     height: f32,
     gradient: [f32; 2],
-    /// How far it was to get here, and how rough.
+    /// How far it was to get here, and how rough; infinite where no ground was found.
     cost: f32,
 }
+
+impl Level {
+    const NONE: Self = Self { height: 0.0, gradient: [0.0; 2], cost: f32::INFINITY };
+
+    fn is_found(&self) -> bool {
+        self.cost < f32::INFINITY
+    }
+}
+
+/// A way to a cell that waits, as one number that sorts by cost (the bits of a number that is not negative sort as the number), then by cell,
+/// then by the cell that it comes from: that one is a rank among the cells that can be one step before.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Way(u64);
+
+/// Bits of a rank: eight directions times [`REACH_CELLS`].
+const RANK_BITS: u32 = 6;
+/// Bits of a cell: a side of twice [`RANGE_LIMIT_M`] and a rim has fewer cells.
+const CELL_BITS: u32 = 18;
+
+impl Way {
+    fn new(cost: f32, cell: usize, rank: usize) -> Self {
+        Self(u64::from(cost.to_bits()) << (CELL_BITS + RANK_BITS) | (cell as u64) << RANK_BITS | rank as u64)
+    }
+
+    fn cost(self) -> f32 {
+        f32::from_bits((self.0 >> (CELL_BITS + RANK_BITS)) as u32)
+    }
+
+    fn cell(self) -> usize {
+        (self.0 >> RANK_BITS) as usize & ((1 << CELL_BITS) - 1)
+    }
+
+    fn rank(self) -> usize {
+        self.0 as usize & ((1 << RANK_BITS) - 1)
+    }
+}
+
+/// A step along one of the eight directions.
+#[derive(Clone, Copy, Debug, Default)]
+struct Step {
+    /// Along x and y (metres).
+    offset: [f32; 2],
+    /// Length (metres).
+    distance: f32,
+    /// To the index of a cell.
+    stride: isize,
+    /// Place among all steps if they are ordered by the index of the cell that they come from.
+    rank: usize,
+}
+
+/// Cells about a cell that have a say in its height, along each side.
+const JUDGES: usize = 2;
 
 /// The search: cells wait in the order of how far and how rough the way to them was, so that what stands on the ground is reached from all
 /// sides only after the ground about it.
 struct Growth<'a> {
     side: usize,
     lowest: &'a [f32],
-    found: Vec<Option<Level>>,
-    /// Cost (bits of a number that is not negative sort as the number), cell, and the cell it is reached from.
-    open: BinaryHeap<Reverse<(u32, u32, u32)>>,
+    found: Vec<Level>,
+    open: BinaryHeap<Reverse<Way>>,
     /// Height at the lidar and gradient of the plane about it.
     plane: (f32, [f32; 2]),
     config: &'a GroundConfig,
+    /// Steps of one cell and more in each of [`DIRECTIONS`].
+    steps: [[Step; REACH_CELLS as usize]; 8],
+    /// The steps by rank.
+    by_rank: [Step; 8 * REACH_CELLS as usize],
+    /// Distance between two cells, by how many cells they are apart along x and y (metres).
+    distance: [[f32; JUDGES + 1]; JUDGES + 1],
 }
 
-impl Growth<'_> {
-    fn offset(&self, from: usize, to: usize) -> [f32; 2] {
-        let along = (to % self.side) as f32 - (from % self.side) as f32;
-        let across = (to / self.side) as f32 - (from / self.side) as f32;
-        [along * CELL_M, across * CELL_M]
+impl<'a> Growth<'a> {
+    fn new(side: usize, lowest: &'a [f32], plane: (f32, [f32; 2]), config: &'a GroundConfig) -> Self {
+        let metres = |cells: i32| cells as f32 * CELL_M;
+        let mut steps = DIRECTIONS.map(|(dx, dy)| {
+            std::array::from_fn(|index| {
+                let (dx, dy) = (dx * (index as i32 + 1), dy * (index as i32 + 1));
+                let stride = dy as isize * side as isize + dx as isize;
+                Step { offset: [metres(dx), metres(dy)], distance: metres(dx).hypot(metres(dy)), stride, rank: 0 }
+            })
+        });
+        let mut strides: Vec<(isize, isize)> =
+            steps.iter().flatten().map(|step: &Step| (-step.offset[1] as isize, -step.offset[0] as isize)).collect();
+        strides.sort_unstable();
+        let mut by_rank = [Step::default(); 8 * REACH_CELLS as usize];
+        for step in steps.iter_mut().flatten() {
+            let from = (-step.offset[1] as isize, -step.offset[0] as isize);
+            step.rank = strides.binary_search(&from).unwrap_or(0);
+            by_rank[step.rank] = *step;
+        }
+        let distance = std::array::from_fn(|dy| std::array::from_fn(|dx| metres(dx as i32).hypot(metres(dy as i32))));
+        Self {
+            side,
+            lowest,
+            found: vec![Level::NONE; lowest.len()],
+            open: BinaryHeap::new(),
+            plane,
+            config,
+            steps,
+            by_rank,
+            distance,
+        }
     }
 
-    /// Height of the plane about the lidar in a cell.
-    fn in_plane(&self, cell: usize) -> f32 {
-        let middle = self.side / 2;
-        let [dx, dy] = self.offset(middle * self.side + middle, cell);
-        self.plane.0 + self.plane.1[0] * dx + self.plane.1[1] * dy
+    /// Columns and rows from the lidar to a cell.
+    fn cells_away(&self, cell: usize) -> [i32; 2] {
+        let middle = (self.side / 2) as i32;
+        let (cell, side) = (cell as u32, self.side as u32);
+        [(cell % side) as i32 - middle, (cell / side) as i32 - middle]
+    }
+
+    /// Height of the plane about the lidar so far from it.
+    fn in_plane(&self, [dx, dy]: [i32; 2]) -> f32 {
+        self.plane.0 + self.plane.1[0] * (dx as f32 * CELL_M) + self.plane.1[1] * (dy as f32 * CELL_M)
     }
 
     /// Cells near the lidar that lie in the plane of the seed.
     fn start(&mut self) {
         let gradient = self.plane.1;
         let middle = self.side / 2;
-        let center = middle * self.side + middle;
         let reach = (SEED_RANGE_M / CELL_M) as usize;
         let (side, span) = (self.side, middle.saturating_sub(reach)..=(middle + reach).min(self.side - 1));
         for cell in span.clone().flat_map(|iy| span.clone().map(move |ix| iy * side + ix)) {
-            let [dx, dy] = self.offset(center, cell);
-            if (self.lowest[cell] - self.in_plane(cell)).abs() < SEED_WINDOW_M / 2.0 {
+            let away = self.cells_away(cell);
+            if (self.lowest[cell] - self.in_plane(away)).abs() < SEED_WINDOW_M / 2.0 {
+                let [dx, dy] = away.map(|cells| cells as f32 * CELL_M);
                 self.accept(cell, Level { height: self.lowest[cell], gradient, cost: dx.hypot(dy) });
             }
         }
     }
 
     fn run(&mut self) {
-        while let Some(Reverse((cost, cell, parent))) = self.open.pop() {
-            let (cell, parent) = (cell as usize, parent as usize);
-            if self.found[cell].is_some() {
+        while let Some(Reverse(way)) = self.open.pop() {
+            let cell = way.cell();
+            if self.found[cell].is_found() {
                 continue;
             }
-            if let Some((height, gradient)) = self.judge(cell, parent) {
-                self.accept(cell, Level { height, gradient, cost: f32::from_bits(cost) });
+            if let Some((height, gradient)) = self.judge(cell, &self.by_rank[way.rank()]) {
+                self.accept(cell, Level { height, gradient, cost: way.cost() });
             }
         }
     }
 
     /// Takes a cell for ground and looks along eight directions for the next cell with points.
     fn accept(&mut self, cell: usize, level: Level) {
-        self.found[cell] = Some(level);
-        let (ix, iy) = ((cell % self.side) as i32, (cell / self.side) as i32);
-        for (dx, dy) in DIRECTIONS {
-            for step in 1..=REACH_CELLS {
-                let (x, y) = (ix + dx * step, iy + dy * step);
-                if x < 0 || y < 0 || x >= self.side as i32 || y >= self.side as i32 {
-                    break;
-                }
-                let next = y as usize * self.side + x as usize;
-                if self.lowest[next].is_finite() {
-                    if self.found[next].is_none() {
-                        let [along, across] = self.offset(cell, next);
-                        let rise = self.lowest[next] - level.height - level.gradient[0] * along - level.gradient[1] * across;
-                        let cost = level.cost + along.hypot(across) + ROUGHNESS_COST * rise.abs();
-                        self.open.push(Reverse((cost.to_bits(), next as u32, cell as u32)));
+        self.found[cell] = level;
+        let last = self.side as i32 - 1;
+        let (ix, iy) = ((cell as u32 % self.side as u32) as i32, (cell as u32 / self.side as u32) as i32);
+        for ((dx, dy), steps) in DIRECTIONS.into_iter().zip(&self.steps) {
+            let room = |at: i32, toward: i32| match toward {
+                0 => last,
+                1 => last - at,
+                _ => at,
+            };
+            let within = room(ix, dx).min(room(iy, dy)) as usize;
+            for (index, step) in steps.iter().take(within).enumerate() {
+                let next = (cell as isize + step.stride) as usize;
+                let low = self.lowest[next];
+                if low < f32::INFINITY {
+                    let is_found = self.found[next].is_found();
+                    if !is_found {
+                        let [along, across] = step.offset;
+                        let rise = low - level.height - level.gradient[0] * along - level.gradient[1] * across;
+                        let cost = level.cost + step.distance + ROUGHNESS_COST * rise.abs();
+                        self.open.push(Reverse(Way::new(cost, next, step.rank)));
                     }
-                    if step >= 2 || self.found[next].is_some() {
+                    if index >= 1 || is_found {
                         break;
                     }
                 }
@@ -272,52 +369,56 @@ impl Growth<'_> {
         }
     }
 
-    /// Height and gradient of a cell if its lowest point goes on from the ground about it.
-    fn judge(&self, cell: usize, parent: usize) -> Option<(f32, [f32; 2])> {
+    /// Height and gradient of a cell if its lowest point goes on from the ground about it. `step` leads there from its parent.
+    fn judge(&self, cell: usize, step: &Step) -> Option<(f32, [f32; 2])> {
+        let away = self.cells_away(cell);
+        let near = NEAR_M / CELL_M;
+        let is_near = ((away[0] * away[0] + away[1] * away[1]) as f32) < near * near;
+        if is_near && (self.lowest[cell] - self.in_plane(away)).abs() > SEED_WINDOW_M / 2.0 {
+            return None;
+        }
         let (mut height, mut gradient, mut weight, mut nearest) = (0.0f32, [0.0f32; 2], 0.0f32, f32::INFINITY);
-        let mut add = |from: usize| {
-            let Some(level) = self.found[from] else { return };
-            let [dx, dy] = self.offset(from, cell);
-            let distance = dx.hypot(dy);
-            let w = 1.0 / (distance * distance);
-            height += w * (level.height + level.gradient[0] * dx + level.gradient[1] * dy);
-            gradient = [gradient[0] + w * level.gradient[0], gradient[1] + w * level.gradient[1]];
-            weight += w;
-            nearest = nearest.min(distance);
+        let mut add = |from: usize, [dx, dy]: [f32; 2], distance: f32| {
+            let level = &self.found[from];
+            if level.is_found() {
+                let w = 1.0 / (distance * distance);
+                height += w * (level.height + level.gradient[0] * dx + level.gradient[1] * dy);
+                gradient = [gradient[0] + w * level.gradient[0], gradient[1] + w * level.gradient[1]];
+                weight += w;
+                nearest = nearest.min(distance);
+            }
         };
-        let (ix, iy) = (cell % self.side, cell / self.side);
-        for y in iy.saturating_sub(2)..=(iy + 2).min(self.side - 1) {
-            for x in ix.saturating_sub(2)..=(ix + 2).min(self.side - 1) {
+        let parent = (cell as isize - step.stride) as usize;
+        let (ix, iy) = (cell as u32 % self.side as u32, cell as u32 / self.side as u32);
+        let (ix, iy) = (ix as usize, iy as usize);
+        for y in iy.saturating_sub(JUDGES)..=(iy + JUDGES).min(self.side - 1) {
+            for x in ix.saturating_sub(JUDGES)..=(ix + JUDGES).min(self.side - 1) {
                 let from = y * self.side + x;
                 if from != cell && from != parent {
-                    add(from);
+                    let offset = [(ix as f32 - x as f32) * CELL_M, (iy as f32 - y as f32) * CELL_M];
+                    add(from, offset, self.distance[iy.abs_diff(y)][ix.abs_diff(x)]);
                 }
             }
         }
-        add(parent);
+        add(parent, step.offset, step.distance);
         let (expected, gradient) = (height / weight, [gradient[0] / weight, gradient[1] / weight]);
-        let middle = self.side / 2;
-        let [away_x, away_y] = self.offset(middle * self.side + middle, cell);
-        if away_x.hypot(away_y) < NEAR_M && (self.lowest[cell] - self.in_plane(cell)).abs() > SEED_WINDOW_M / 2.0 {
-            return None;
-        }
         let rise = self.lowest[cell] - expected;
-        let step = self.config.max_step_m as f32 + 0.02 * (nearest - 1.0);
-        if !(-2.0 * step..=step).contains(&rise) {
+        let most = self.config.max_step_m as f32 + 0.02 * (nearest - 1.0);
+        if !(-2.0 * most..=most).contains(&rise) {
             return None;
         }
-        let [dx, dy] = self.offset(parent, cell);
-        let distance = dx.hypot(dy);
         let limit = self.config.max_slope as f32;
-        let learn = |axis: usize, d: f32| (gradient[axis] + 0.1 * rise / distance * d / distance).clamp(-limit, limit);
-        Some((expected + 0.8 * rise, [learn(0, dx), learn(1, dy)]))
+        let learn =
+            |axis: usize| (gradient[axis] + 0.1 * rise / step.distance * step.offset[axis] / step.distance).clamp(-limit, limit);
+        Some((expected + 0.8 * rise, [learn(0), learn(1)]))
     }
 }
 
-fn neighbours(cell: usize, side: usize) -> impl Iterator<Item = usize> {
-    let (ix, iy) = ((cell % side) as i32, (cell / side) as i32);
-    DIRECTIONS.into_iter().filter_map(move |(dx, dy)| {
-        let (x, y) = (usize::try_from(ix + dx).ok()?, usize::try_from(iy + dy).ok()?);
-        (x < side && y < side).then_some(y * side + x)
-    })
+/// The cells about one that are in the grid.
+fn neighbours(cell: u32, side: usize) -> impl Iterator<Item = usize> {
+    let (cell, side) = (cell as i32, side as i32);
+    let (ix, iy) = (cell % side, cell / side);
+    let is_inside = ix > 0 && iy > 0 && ix < side - 1 && iy < side - 1;
+    let is_cell = move |(dx, dy): &(i32, i32)| is_inside || ((0..side).contains(&(ix + dx)) && (0..side).contains(&(iy + dy)));
+    DIRECTIONS.into_iter().filter(is_cell).map(move |(dx, dy)| (cell + dy * side + dx) as usize)
 }

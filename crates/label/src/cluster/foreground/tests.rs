@@ -21,7 +21,8 @@ fn taken(points: &[[f32; 3]]) -> (Vec<Group>, Group) {
     let members = (0..points.len() as u32).collect();
     let mut group = Group { members, label: 7, tall: false, beside_tall: 0.0, cut_out: false };
     let heights: Vec<f32> = points.iter().map(|p| p[2]).collect();
-    let taken = take_out(&mut group, points, &heights, [0.0; 2], REACH_M);
+    let bounds = Bounds::of_group(&group, points);
+    let taken = take_out(&mut group, &bounds, points, &heights, [0.0; 2], REACH_M);
     (taken, group)
 }
 
