@@ -1,6 +1,6 @@
 //! What the tools that run one stage alone on a folder of sweeps have in common.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
@@ -28,4 +28,20 @@ pub fn read(file: &Path) -> anyhow::Result<[Vec<f32>; 4]> {
 pub fn cpu_ms() -> Option<f64> {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(schedstat.split(' ').next()?.parse::<f64>().ok()? / 1e6)
+}
+
+/// The `*.bin` files of a folder, in the order of their names.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn sweeps(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "bin") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }

@@ -5,14 +5,14 @@
 //! 3DAL, Qi et al., 2021, and of `DetZero`, Ma et al., 2023, do it by networks; this is done by means and curves).
 //!
 //! - **Size:** of each side the middle one, near and well-seen frames weighing more. A detector knows the faces that it sees better than the
-//!   middle of the object, but not as if it had measured them: the box keeps half of the way between its middle and its near faces. Not for persons, of
-//!   whom a detector may well see each stride.
+//!   middle of the object, but not as if it had measured them: the box keeps half of the way between its middle and its near faces.
 //! - **Curves:** local polynomials (Savitzky and Golay, 1964, with weights): straight over a short window or bent over a longer one. Windows are
 //!   short, because without poses of the vehicle all things seem to swing with it.
 //!
 //! **No step is taken untested.** A size is refused where the frames do not agree on one (two objects in one track, a lorry that was seen by parts).
-//! A curve is refused where it does not foretell frames that are left out about as well as their two neighbours do: it is too stiff for how the
-//! object, or the vehicle, moved. Of curves that pass, the one that foretells best is taken. What is refused stays as the detector gave it.
+//! A curve is refused where it does not foretell frames that are left out about as well as their two neighbours do, the middle one of all frames: it is
+//! too stiff for how the object, or the vehicle, moved. Of curves that pass, the one that foretells best is taken. What is refused stays as the detector
+//! gave it. The test is one of the whole track: what a curve may do to a single frame is bounded, because that frame may be the one that is right.
 
 use boxwright_model::Cuboid;
 use boxwright_model::space::wrap_rad;
@@ -32,6 +32,10 @@ const CURVES: [Curve; 2] = [Curve { half_window_s: 0.3, degree: 1 }, Curve { hal
 /// a frame by 1.22 times the noise, and a curve that is itself wrong by as much as the noise by 1.41 times, 1.15 times as far; the curve that is taken
 /// knows the frame, too, and is wrong by less.
 const WORSE: f64 = 1.3;
+/// Farthest that a curve may turn a box (radians, some 17 degrees): beyond, the frame or its neighbours are wrong, and which of them is not known.
+const MAX_TURN_RAD: f64 = 0.3;
+/// A frame with less of a kernel's weight has no say: at the rim of a window it would make a curve bend through it.
+const RIM: f64 = 1e-3;
 /// Differences below this are none (metres, or the doubled sine of a heading).
 const NOTHING: f64 = 1e-9;
 
@@ -57,7 +61,7 @@ pub fn with_one_size(track: &[FrameBox]) -> Vec<FrameBox> {
 
 /// The same boxes with headings, centres and heights on curves, as far as these are not refused.
 ///
-/// `max_shift_m` is the farthest that a curve may move a centre in the plane: a smoother that is not held destroys labels.
+/// `max_shift_m` is the farthest that a curve may move a centre in the plane, and as far in height: a smoother that is not held destroys labels.
 #[must_use]
 pub fn on_curves(track: &[FrameBox], max_shift_m: f64) -> Vec<Cuboid> {
     let turned = with_smooth_headings(track);
@@ -67,7 +71,7 @@ pub fn on_curves(track: &[FrameBox], max_shift_m: f64) -> Vec<Cuboid> {
     let (smooth, level) = (smoothed(&turned, &centers), smoothed(&turned, &heights));
     let moved = |(index, one): (usize, &FrameBox)| {
         let [x, y] = smooth.as_ref().map_or(centers[index], |smooth| near(centers[index], smooth[index], max_shift_m));
-        let z = level.as_ref().map_or(heights[index], |level| level[index])[0];
+        let [z, _] = level.as_ref().map_or(heights[index], |level| near(heights[index], level[index], max_shift_m));
         Cuboid { center_m: Vector3::new(x, y, z), ..one.cuboid }
     };
     turned.iter().enumerate().map(moved).collect()
@@ -113,13 +117,14 @@ fn resized(one: &FrameBox, size: Vector3<f64>) -> Cuboid {
     Cuboid { center_m: Vector3::new(center.x + dx / 2.0, center.y + dy / 2.0, center.z), size_lwh_m: size, ..one.cuboid }
 }
 
-/// The boxes with their axes on a smooth curve; which end is the front stays as it is.
+/// The boxes with their axes on a smooth curve, as far as that turns them little; which end is the front stays as it is.
 fn with_smooth_headings(track: &[FrameBox]) -> Vec<FrameBox> {
     let axes: Vec<[f64; 2]> = track.iter().map(|one| (2.0 * one.cuboid.yaw_rad()).sin_cos()).map(|(sin, cos)| [cos, sin]).collect();
     let Some(smooth) = smoothed(track, &axes) else { return track.to_vec() };
     let turned = |(one, [cos, sin]): (&FrameBox, &[f64; 2])| {
         let yaw_rad = one.cuboid.yaw_rad();
         let turn = wrap_rad(sin.atan2(*cos) - 2.0 * yaw_rad) / 2.0;
+        let turn = if turn.abs() <= MAX_TURN_RAD { turn } else { 0.0 };
         FrameBox { cuboid: Cuboid::upright(one.cuboid.center_m, one.cuboid.size_lwh_m, yaw_rad + turn), ..*one }
     };
     track.iter().zip(&smooth).map(turned).collect()
@@ -178,7 +183,11 @@ impl Curve {
         for other in window.filter(|other| !leave_out || *other != index) {
             let time = (track[other].seconds - now) / self.half_window_s;
             // Epanechnikov's kernel.
-            let mut power = track[other].weight * (1.0 - time * time);
+            let kernel = 1.0 - time * time;
+            if kernel < RIM {
+                continue;
+            }
+            let mut power = track[other].weight * kernel;
             for (degree, sum) in of_time.iter_mut().enumerate() {
                 *sum += power;
                 if let Some(sum) = of_value.get_mut(degree) {

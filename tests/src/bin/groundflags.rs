@@ -6,7 +6,7 @@
 //! a line comes out: the name, and milliseconds of CPU. `BAND_M` takes the place of `[label.ground] band_m`, below which points are no part of a shape.
 #![expect(clippy::print_stdout, reason = "what a tool finds belongs on stdout")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -14,7 +14,7 @@ use boxwright_label::LabelConfig;
 use boxwright_label::clean::clean;
 use boxwright_label::ground::segment;
 use boxwright_model::PointCloud;
-use boxwright_tests::points::{cpu_ms, read};
+use boxwright_tests::points::{cpu_ms, read, sweeps};
 
 fn main() -> anyhow::Result<()> {
     let folder = PathBuf::from(std::env::args().nth(1).context("expected a folder of sweeps")?);
@@ -39,16 +39,4 @@ fn main() -> anyhow::Result<()> {
         println!("{} {took_ms:.3}", file.file_name().unwrap_or_default().display());
     }
     Ok(())
-}
-
-fn sweeps(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "bin") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

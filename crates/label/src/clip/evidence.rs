@@ -1,6 +1,7 @@
 //! What is it, and how sure are we? All that speaks for and against a track, added up as log-odds.
 
 use boxwright_model::{ClassId, ClassSpec, Taxonomy};
+use nalgebra::Vector3;
 
 use super::motion::Motion;
 use super::placed::{How, Path, Placed, Placement, quantile};
@@ -125,6 +126,12 @@ fn continuity(path: &Path) -> f64 {
     1.2 * length + gaps + thin
 }
 
+/// The middle one of each side. A detector's boxes may differ where they agree on no size, and the first of them is the farthest one.
+pub(super) fn usual_size(placements: &[Placement]) -> Option<Vector3<f64>> {
+    let side = |axis: usize| quantile(placements.iter().map(|p| p.world_from_box.size_lwh_m[axis]), 0.5);
+    Some(Vector3::new(side(0)?, side(1)?, side(2)?))
+}
+
 /// The last test: the size that came out must be one that the class can have, and the path one that it can take.
 #[must_use]
 pub fn accept(
@@ -136,7 +143,7 @@ pub fn accept(
     min_score: f64,
 ) -> Option<Placed> {
     let class = taxonomy.get(verdict.class);
-    let size = placements.first()?.world_from_box.size_lwh_m;
+    let size = usual_size(&placements)?;
     let beyond = (0..3).map(|axis| {
         let (min, max) = (class.min_lwh_m[axis], class.max_lwh_m[axis]);
         (0.9 * min - size[axis]).max(size[axis] - 1.1 * max).max(0.0) / class.prior_lwh_m[axis]

@@ -35,12 +35,14 @@ pub fn place(
 ) -> Option<(How, Vec<Placement>)> {
     let measured = whole_boxes(path, Kind::of(taxonomy.get(verdict.class)))?;
     let sized = with_one_size(&measured);
+    let is_one = sized.windows(2).all(|two| two[0].cuboid.size_lwh_m == two[1].cuboid.size_lwh_m);
+    let size_source = if is_one || motion.is_static { "given" } else { "given_each" };
     let (boxes, velocities, how) = if motion.is_static {
         let boxes = vec![one_pose(path, &sized)?; sized.len()];
         let edge_m = edge_fit_m(path, &boxes);
-        (boxes, vec![[0.0; 2]; sized.len()], How { size_source: "given", refined: "one_pose", edge_m, refused_edge_m: None })
+        (boxes, vec![[0.0; 2]; sized.len()], How { size_source, refined: "one_pose", edge_m, refused_edge_m: None })
     } else {
-        let (boxes, how) = tested(path, &sized, on_curves(&sized, config.max_smoothing_m));
+        let (boxes, how) = tested(path, &sized, on_curves(&sized, config.max_smoothing_m), size_source);
         let centers: Vec<[f64; 2]> = boxes.iter().map(|one| relative(path, one)).collect();
         let velocities = lines(path, &centers, config.smoothing_s).iter().map(|line| line.velocity).collect();
         (boxes, velocities, how)
@@ -96,13 +98,13 @@ fn one_pose(path: &Path, sized: &[FrameBox]) -> Option<Cuboid> {
 }
 
 /// The refined boxes where they lie on what was seen as well as those that were given, else these with one size.
-fn tested(path: &Path, sized: &[FrameBox], refined: Vec<Cuboid>) -> (Vec<Cuboid>, How) {
+fn tested(path: &Path, sized: &[FrameBox], refined: Vec<Cuboid>, size_source: &'static str) -> (Vec<Cuboid>, How) {
     let given: Vec<Cuboid> = sized.iter().map(|one| one.cuboid).collect();
     let (smooth_m, given_m) = (edge_fit_m(path, &refined), edge_fit_m(path, &given));
     if smooth_m <= given_m + WORSE_M {
-        (refined, How { size_source: "given", refined: "smoothed", edge_m: smooth_m, refused_edge_m: None })
+        (refined, How { size_source, refined: "smoothed", edge_m: smooth_m, refused_edge_m: None })
     } else {
-        (given, How { size_source: "given", refined: "as_measured", edge_m: given_m, refused_edge_m: Some(smooth_m) })
+        (given, How { size_source, refined: "as_measured", edge_m: given_m, refused_edge_m: Some(smooth_m) })
     }
 }
 

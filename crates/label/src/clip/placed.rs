@@ -205,7 +205,7 @@ pub struct Placement {
 /// How the boxes of a track came about: what the finish proposed, and whether the acceptance test took it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct How {
-    /// Where the size is from: `seen`, `prior`, or `given` by a detector.
+    /// Where the size is from: `seen`, `prior`, `given` by a detector, or `given_each` where a detector's boxes agree on none and keep their own.
     pub size_source: &'static str,
     /// `one_pose`: parked, all boxes alike; `followed`: parked, but one pose fitted worse, because the vehicle's own pose drifts;
     /// `smoothed`: moving, along a smooth path; `as_measured`: moving, but a smooth path fitted worse.

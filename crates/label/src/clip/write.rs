@@ -5,6 +5,7 @@ use std::sync::Arc;
 use boxwright_model::{Box3, ClipId, Cuboid, LabelSource, Track, TrackId};
 use serde::Serialize;
 
+use super::evidence::usual_size;
 use super::placed::{Placed, Placement};
 use super::{ClipConfig, SweepInfo, priority};
 use crate::models::ModelSpec;
@@ -175,7 +176,7 @@ fn track_of(track: &Placed, boxes: &[Box3], clip: ClipId) -> Option<Track> {
         last_stamp_ns: last.sample_stamp_ns,
         boxes: boxes.len() as u32,
         is_static: track.motion.is_static,
-        size_lwh_m: first.world_from_box.size_lwh_m.into(),
+        size_lwh_m: usual_size(&track.placements)?.into(),
         review_priority_s: priority::expected_seconds(boxes.len(), track.score, track.motion.is_static),
     })
 }

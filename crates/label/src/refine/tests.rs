@@ -129,3 +129,32 @@ fn where_the_world_begins_makes_no_difference() {
         assert!((a.yaw_rad() - b.yaw_rad()).abs() < 1e-6);
     }
 }
+
+#[test]
+fn one_frame_that_is_wrong_moves_no_other_far() {
+    let mut track = frames((0..30).map(|index| car(0.5 * f64::from(index), 2.0, SIZE[0], 0.1)));
+    let wrong = &mut track[12].cuboid;
+    *wrong = Cuboid::upright(wrong.center_m + Vector3::new(0.0, 0.0, 6.0), wrong.size_lwh_m, wrong.yaw_rad() + 1.4);
+    for (before, after) in track.iter().zip(refined(&track, 0.3)) {
+        let apart = after.center_m - before.cuboid.center_m;
+        assert!(apart.z.abs() <= 0.3 + 1e-9 && apart.xy().norm() <= 0.3 + 1e-9, "{apart}");
+        assert!(wrap_rad(after.yaw_rad() - before.cuboid.yaw_rad()).abs() <= 0.3 + 1e-9);
+    }
+}
+
+#[test]
+fn a_frame_at_the_rim_of_a_window_bends_no_curve() {
+    let (curve, mut rng) = (CURVES[1], ChaCha8Rng::seed_from_u64(1));
+    for _ in 0..5_000 {
+        // The end of a track after a gap: one neighbour, and one frame that is half a window away but for rounding.
+        let now = rng.random_range(1.0..2.0);
+        let rim = 10f64.powf(rng.random_range(-16.5..-6.0));
+        let times = [now - curve.half_window_s * (1.0 - rim), now - rng.random_range(0.1..0.5), now];
+        let mut track = frames(times.map(|time| car(10.0 * time, 0.0, SIZE[0], 0.0)));
+        track.iter_mut().zip(times).for_each(|(one, time)| one.seconds = time);
+        let values = times.map(|time| [10.0 * time + rng.random_range(-0.2..0.2), 0.0]);
+        // Two frames with a say are a straight line through both.
+        let at_end = curve.at(&track, &values, 2, false).unwrap();
+        assert!((at_end[0] - values[2][0]).abs() < 1e-6, "{times:?} {values:?} {at_end:?}");
+    }
+}

@@ -35,12 +35,16 @@ fn sighting(sweep: usize, given: Option<Cuboid>) -> Sighting {
 }
 
 fn placed(sightings: Vec<Sighting>, is_static: bool) -> Vec<Placement> {
+    let (how, placements) = placed_somehow(sightings, is_static);
+    assert_eq!(how.size_source, "given");
+    placements
+}
+
+fn placed_somehow(sightings: Vec<Sighting>, is_static: bool) -> (How, Vec<Placement>) {
     let path = Path { number: 0, origin: [0.0; 2], start_ns: 0, sightings, given_by: None };
     let motion = Motion { is_static, shift_m: 0.0, speed_mps: 0.0, heading_rad: 0.0, wander_m: 0.0, jitter_m: 0.0, halfway: 0.5 };
     let verdict = Verdict { class: ClassId(0), score: 0.9, logits: vec![1.0], looks: TrackLooks::default() };
-    let (how, placements) = place(&path, &motion, &verdict, &taxonomy(), &ClipConfig::default()).unwrap();
-    assert_eq!(how.size_source, "given");
-    placements
+    place(&path, &motion, &verdict, &taxonomy(), &ClipConfig::default()).unwrap()
 }
 
 fn car(x: f64, length: f64, yaw: f64) -> Cuboid {
@@ -75,4 +79,15 @@ fn a_sweep_without_a_box_of_its_own_takes_the_size_of_the_others() {
     let placements = placed(sightings, false);
     assert!((placements[3].world_from_box.size_lwh_m.x - 4.0).abs() < 1e-9);
     assert!((placements[3].world_from_box.center_m.y - 3.0).abs() < 0.1);
+}
+
+#[test]
+fn boxes_that_agree_on_no_size_keep_theirs_and_the_track_has_the_middle_one() {
+    // A lorry that comes into view: its front, and then all of it.
+    let lengths = [0.4, 3.0, 5.0, 6.5, 7.5, 8.0, 8.0];
+    let sightings = lengths.iter().enumerate().map(|(sweep, length)| sighting(sweep, Some(car(3.0 * sweep as f64, *length, 0.0))));
+    let (how, placements) = placed_somehow(sightings.collect(), false);
+    assert_eq!(how.size_source, "given_each");
+    assert_eq!(placements.iter().map(|p| p.world_from_box.size_lwh_m.x).collect::<Vec<_>>(), lengths);
+    assert_eq!(crate::clip::evidence::usual_size(&placements).unwrap().x, 6.5, "not the first, which no class can have");
 }
