@@ -377,7 +377,7 @@ pub(crate) struct TrackArgs {
     /// Frames a second
     #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse_rate_hz)]
     pub(crate) rate_hz: f64,
-    /// Make the boxes of each track better by each other, as at the end of a clip: one size, smooth headings, centres and heights
+    /// Make the boxes of each track better by each other, as at the end of a clip: one size, smooth headings, centres and heights where the frames speak for them
     #[arg(long)]
     pub(crate) refine: bool,
     /// End with one JSON object on stdout instead of a table
