@@ -267,6 +267,8 @@ pub(crate) struct Loaded<M> {
 
 /// What every manifest has.
 pub(crate) trait Manifest: for<'de> Deserialize<'de> {
+    /// What the network looks at: `images` or `sweeps`.
+    const LOOKS_AT: &'static str;
     fn weights(&self) -> &Path;
     fn sha256(&self) -> &str;
     fn name_version(&self) -> (&str, &str);
@@ -274,6 +276,8 @@ pub(crate) trait Manifest: for<'de> Deserialize<'de> {
 }
 
 impl Manifest for CameraManifest {
+    const LOOKS_AT: &'static str = "images";
+
     fn weights(&self) -> &Path {
         &self.weights
     }
@@ -296,6 +300,9 @@ impl Manifest for CameraManifest {
         }
         if !(1..=1024).contains(&input.stride) {
             return Err(format!("input.stride: expected 1 to 1024, got {}", input.stride));
+        }
+        if let (Some(size), 1..) = (input.size_px, input.max_width_px) {
+            return Err(format!("input.size_px and max_width_px: expected one of them, got {size:?} and {}", input.max_width_px));
         }
         let sides = input.size_px.map_or_else(|| vec![input.max_width_px], |size| size.to_vec());
         if sides.iter().any(|side| !(input.stride..=MAX_SIDE_PX).contains(side)) {
@@ -327,6 +334,8 @@ impl Manifest for CameraManifest {
 }
 
 impl Manifest for LidarManifest {
+    const LOOKS_AT: &'static str = "sweeps";
+
     fn weights(&self) -> &Path {
         &self.weights
     }
@@ -396,7 +405,9 @@ pub(crate) fn class_id(name: &str, taxonomy: &Taxonomy) -> Result<ClassId, Strin
 
 /// What a network said when it was tried before any data.
 pub(crate) fn misfit(message: String) -> String {
-    format!("the network does not fit the manifest: {message}")
+    format!(
+        "the network does not fit the manifest, as a trial shows (one of a single size of images needs input.size_px): {message}"
+    )
 }
 
 /// Reads a manifest and the weights that it names.
@@ -407,8 +418,10 @@ pub(crate) fn load<M: Manifest>(path: &Path) -> Result<Loaded<M>, ManifestError>
     let manifest_sha256 = sha256(&text);
     let text =
         String::from_utf8(text).map_err(|error| ManifestError::Syntax { path: shown.clone(), message: error.to_string() })?;
-    let manifest: M =
-        toml::from_str(&text).map_err(|error| ManifestError::Syntax { path: shown.clone(), message: error.to_string() })?;
+    let manifest: M = toml::from_str(&text).map_err(|error| {
+        let message = other_kind::<M>(&text).map_or_else(|| error.to_string(), str::to_owned);
+        ManifestError::Syntax { path: shown.clone(), message }
+    })?;
     manifest.check().map_err(|message| ManifestError::Value { path: shown.clone(), message })?;
     let file = path.parent().unwrap_or(Path::new(".")).join(manifest.weights());
     let shown_file = file.display().to_string();
@@ -420,6 +433,10 @@ pub(crate) fn load<M: Manifest>(path: &Path) -> Result<Loaded<M>, ManifestError>
     let bytes = read(&file)?;
     let got = sha256(&bytes);
     let expected = manifest.sha256().to_ascii_lowercase();
+    if !expected.is_empty() && (expected.len() != got.len() || !expected.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        let message = format!("sha256: expected {} hexadecimal digits or nothing, got {expected:?}", got.len());
+        return Err(ManifestError::Value { path: shown, message });
+    }
     if !expected.is_empty() && expected != got {
         return Err(ManifestError::OtherWeights { path: shown_file, expected, got });
     }
@@ -432,6 +449,20 @@ pub(crate) fn load<M: Manifest>(path: &Path) -> Result<Loaded<M>, ManifestError>
         manifest_sha256: Arc::from(manifest_sha256),
     };
     Ok(Loaded { manifest, session, spec })
+}
+
+/// What a text is that is no manifest of the kind that is wanted, but one of the other.
+fn other_kind<M: Manifest>(text: &str) -> Option<&'static str> {
+    let [camera, lidar] = [toml::from_str::<CameraManifest>(text).is_ok(), toml::from_str::<LidarManifest>(text).is_ok()];
+    match (M::LOOKS_AT, camera, lidar) {
+        ("sweeps", true, _) => {
+            Some("expected the manifest of a network that looks at sweeps, got one of a network that looks at images")
+        }
+        ("images", _, true) => {
+            Some("expected the manifest of a network that looks at images, got one of a network that looks at sweeps")
+        }
+        _ => None,
+    }
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {

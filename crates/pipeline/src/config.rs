@@ -228,8 +228,18 @@ pub struct TaxonomyConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}\nhint: `boxwright config default > {path}` writes a documented one")]
+    #[error("cannot read {path}: {source}\nhint: `boxwright config default` prints a documented one")]
     Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The taxonomy's file cannot be read.
+    #[error(
+        "cannot read {path}: {source}\nhint: [taxonomy] file names a list of classes, relative to the configuration; configs/taxonomy.toml in the sources is one"
+    )]
+    ReadTaxonomy {
         /// The file.
         path: String,
         /// What the system said.
@@ -364,7 +374,7 @@ impl Config {
             ("taxonomy.toml (embedded)".to_owned(), DEFAULT_TAXONOMY_TOML.to_owned())
         } else {
             let path = file.display().to_string();
-            let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+            let text = std::fs::read_to_string(file).map_err(|source| ConfigError::ReadTaxonomy { path: path.clone(), source })?;
             (path, text)
         };
         Taxonomy::from_toml(&text).map_err(|source| ConfigError::Taxonomy { path, source })
@@ -397,7 +407,9 @@ impl Config {
     /// option does nothing. None where nothing came.
     pub(crate) fn strangers(&self, sensors: &BTreeSet<Arc<str>>) -> Vec<String> {
         let lidar = Some(&self.odometry.lidar).filter(|name| !name.is_empty()).map(|name| ("odometry", name));
-        let told = self.sync.timing.keys().map(|name| ("sync.timing", name)).chain(lidar);
+        let has_eye = !self.networks.camera.manifest.as_os_str().is_empty();
+        let cameras = self.networks.camera.cameras.iter().filter(|_| has_eye).map(|name| ("networks.camera", name));
+        let told = self.sync.timing.keys().map(|name| ("sync.timing", name)).chain(lidar).chain(cameras);
         let unknown = told.filter(|(_, name)| !sensors.is_empty() && !sensors.contains(name.as_str()));
         let warning = |(table, name): (&str, &String)| {
             let nearest = sensors.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));

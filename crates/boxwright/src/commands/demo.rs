@@ -208,6 +208,10 @@ mod with_broker {
         }
         ui::print(ui::table(&rows).trim_end());
         let folder = ui::quoted_path(&finished.dataset);
+        if finished.report.clips == 0 {
+            ui::print(&format!("\nNo clip was finished. Once more:  boxwright demo --dataset {folder}"));
+            return Ok(());
+        }
         ui::print(&format!(
             "\nWhere to look next\n  boxwright view {folder}                 3D boxes, tracks and cameras in the browser\n  \
              boxwright view {folder} --save a.rrd    the same as a Rerun recording\n  \

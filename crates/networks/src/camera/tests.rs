@@ -50,7 +50,9 @@ fn what_is_wrong_with_a_manifest_is_said_with_both_sides() {
         ("index = 7", "index = 80", "expected an index below 80, got 80"),
         ("max_width_px = 1248", "max_width_px = 0", "expected 32 to 4096 pixels, got [0]"),
         ("layout = \"nchw\"", "layuot = \"nchw\"", "layuot"),
-        ("sha256 = \"\"", "sha256 = \"ab\"", "expected weights with the SHA-256 ab, got"),
+        ("sha256 = \"\"", "sha256 = \"ab\"", "expected 64 hexadecimal digits or nothing, got \"ab\""),
+        ("sha256 = \"\"", &format!("sha256 = \"{}\"", "ab".repeat(32)), "expected weights with the SHA-256 abab"),
+        ("max_width_px = 1248", "max_width_px = 1248\nsize_px = [640, 480]", "expected one of them, got [640, 480] and 1248"),
         ("sha256 = \"\"", "sha256 = \"\"", "cannot be loaded as ONNX"),
     ];
     for (from, to, said) in cases {
@@ -58,6 +60,9 @@ fn what_is_wrong_with_a_manifest_is_said_with_both_sides() {
         let error = open(&SHIPPED.replacen(from, to, 1));
         assert!(error.contains(said), "{error}");
     }
+    std::fs::write(&path, include_str!("../../../../configs/networks/pillars.toml")).unwrap();
+    let error = CameraNetwork::open(&path, &taxonomy()).err().unwrap().to_string();
+    assert!(error.contains("looks at images, got one of a network that looks at sweeps"), "{error}");
     let map =
         |from: &str, to: &str| toml::from_str::<CameraManifest>(&SHIPPED.replacen(from, to, 1)).unwrap().class_map(&taxonomy());
     let error = map("to = [\"car\"]", "to = [\"auto\"]").unwrap_err();

@@ -118,4 +118,8 @@ fn a_timing_of_a_sensor_that_never_came_is_told_with_the_nearest_that_did() {
     let config = Config::resolve("my.toml", "[odometry]\nlidar = \"tpo\"\n").unwrap();
     assert!(config.strangers(&sensors(&["top"]))[0].starts_with("[odometry] names tpo"));
     assert!(config.strangers(&sensors(&[])).is_empty(), "nothing came, so nothing is known");
+    let mut config = Config::resolve("my.toml", "[networks.camera]\ncameras = [\"fornt\"]\n").unwrap();
+    assert!(config.strangers(&sensors(&["front"])).is_empty(), "there is no network that would look through it");
+    config.networks.camera.manifest = "yolox.toml".into();
+    assert!(config.strangers(&sensors(&["front"]))[0].starts_with("[networks.camera] names fornt"));
 }
