@@ -6,9 +6,10 @@
 ISSUER is the provider of `tests/oidc`, PORT the one that it sends people back to on 127.0.0.1, FILE the configuration for `--oidc`. The provider is
 reached as localhost and the desk as 127.0.0.1: two sites to a browser, so that cookies that are kept from cross-site requests are.
 
-ana opens a link to a track of a clip, signs in at the provider, is at that track, accepts it and signs out; her session is over, and she comes in again. bo,
-whose groups give him nothing, is refused with both sides. A local account stays its owner's until the administrator gives it away. The provider tells
-names and groups (here: the address of mail) as userinfo only.
+ana opens a link to a track of a clip, signs in at the provider, is at that track, accepts it and signs out; her session is over, and she comes in again. A
+link to a clip that is not there says so, and one with a sample that is no number opens all the same. bo, whose groups give him nothing, is refused with
+both sides. A local account stays its owner's until the administrator gives it away, and then has no session of before. The provider tells names and
+groups (here: the address of mail) as userinfo only.
 
 Prints one JSON object; exit code 0 when all holds, 1 when not, 3 when there is no Chromium or no Playwright.
 """
@@ -50,6 +51,15 @@ def at_provider(page, name, issuer):
     page.click("button[type=submit]")
 
 
+def refused_at_provider(page, name, issuer):
+    """Signs in at the provider and comes back without getting in: what the page says."""
+    page.click("#provider")
+    at_provider(page, name, issuer)
+    page.locator("dialog .error").wait_for()
+    expect(ask(page, "GET", "/api/me")[0] == 401, "and is in all the same")
+    return page.inner_text("dialog .error")
+
+
 def ask(page, method, path, body=None):
     return page.evaluate(
         """async ([method, path, body]) => {
@@ -72,12 +82,15 @@ def work(launch, program, dataset, issuer, port, file):
 def sign_in(browser, server, issuer):
     seen, told = [], []
 
-    def someone():
-        context = browser.new_context(viewport={"width": 1366, "height": 768}, locale="en-US")
+    def window(context):
         page = context.new_page()
         page.on("request", lambda request: seen.append(request.url))
         page.on("pageerror", lambda error: told.append(str(error)[:300]))
-        return context, page
+        return page
+
+    def someone():
+        context = browser.new_context(viewport={"width": 1366, "height": 768}, locale="en-US")
+        return context, window(context)
 
     # The administrator, by the link; which clips there are.
     _, admin = someone()
@@ -121,15 +134,20 @@ def sign_in(browser, server, issuer):
     ana.wait_for_function(READY)
     expect(ana.evaluate("track => desk.clip.tracks[track].verdict", track) == "accepted", "what she did is gone")
 
+    # Addresses that somebody has mistyped.
+    for more, expected in [({"clip": wanted["clip"] + 1}, f"None of the clips that you may see: {wanted['vehicle']} · {wanted['clip'] + 1}"), ({"sample": "x"}, "")]:
+        page = window(context)
+        page.goto(server.page + "#" + urlencode({"vehicle": wanted["vehicle"], "clip": wanted["clip"], **more}))
+        page.wait_for_function(READY)
+        said = page.evaluate("() => document.getElementById('toast').hidden ? '' : document.getElementById('toast').textContent")
+        expect(said == expected, f"with {more}: expected {expected!r}, got {said!r}")
+        page.close()
+
     # Somebody who has no group here.
     _, bo = someone()
     bo.goto(server.page)
-    bo.click("#provider")
-    at_provider(bo, "bo", issuer)
-    bo.locator("dialog .error").wait_for()
-    said = bo.inner_text("dialog .error")
+    said = refused_at_provider(bo, "bo", issuer)
     expect("expected membership of one of ana@example.com, me@example.com, got bo@example.com" in said and "hint: " in said, said)
-    expect(ask(bo, "GET", "/api/me")[0] == 401, "and is in all the same")
 
     # The name of a local account; in Chinese.
     _, other = someone()
@@ -139,15 +157,12 @@ def sign_in(browser, server, issuer):
     other.reload()
     other.locator("#provider").wait_for()
     expect(other.inner_text("#provider") == "使用 the works 登录", other.inner_text("#provider"))
-    other.click("#provider")
-    at_provider(other, "me", issuer)
-    other.locator("dialog .error").wait_for()
-    said = other.inner_text("dialog .error")
+    said = refused_at_provider(other, "me", issuer)
     expect('expected an account "me" that is yours' in said and 'the subject "u-3"' in said, said)
-    expect(ask(other, "GET", "/api/me")[0] == 401, "and is in all the same")
     # The administrator gives it to them.
     given = ask(admin, "POST", "/api/people", {"name": "me", "role": "admin", "clearance": "core", "subject": "u-3"})
     expect(given[0] == 200, f"expected 200, got {given}")
+    expect(ask(admin, "GET", "/api/me")[0] == 401, "the session of whoever had the account goes on")
     other.goto(server.page)
     other.click("#provider")
     at_provider(other, "me", issuer)

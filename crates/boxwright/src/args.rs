@@ -200,7 +200,7 @@ pub(crate) struct ReviewArgs {
     #[arg(long, value_name = "FILE|URL")]
     pub(crate) db: Option<PathBuf>,
     /// Print a sign-in link for this person (annotator, reviewer, lead, data_user, admin; unclassified, general, important, core); may be
-    /// given several times. Without it there is one link, for you
+    /// given several times. Without it there is one link, for you, or with --oidc none
     #[arg(long, value_name = "NAME=ROLE[,CLEARANCE]", value_parser = parse_account)]
     pub(crate) account: Vec<String>,
     /// Let people sign in by a provider of identities (OpenID Connect), as this file says (example: configs/oidc.toml)

@@ -145,6 +145,8 @@ struct Site {
     recordings: Arc<Semaphore>,
     /// See [`entrance::PASSWORDS_AT_ONCE`].
     passwords: Arc<Semaphore>,
+    /// See [`entrance::BEGINNINGS_AT_ONCE`].
+    beginnings: Arc<Semaphore>,
     /// See [`entrance::ARRIVALS_AT_ONCE`].
     arrivals: Arc<Semaphore>,
     /// The viewer's files.
@@ -172,6 +174,7 @@ pub fn serve(desk: Arc<Desk>, bind: SocketAddr) -> Result<DeskServer, DeskError>
         in_flight: Arc::new(Semaphore::new(SWEEPS_IN_FLIGHT)),
         recordings: Arc::new(Semaphore::new(RECORDINGS_IN_FLIGHT)),
         passwords: Arc::new(Semaphore::new(entrance::PASSWORDS_AT_ONCE)),
+        beginnings: Arc::new(Semaphore::new(entrance::BEGINNINGS_AT_ONCE)),
         arrivals: Arc::new(Semaphore::new(entrance::ARRIVALS_AT_ONCE)),
     };
     let router = router(Arc::new(site));
@@ -416,10 +419,7 @@ async fn put_person(by: Caller, Sent(account): Sent<Account>) -> Answer {
     by.json(move |desk, person, now| {
         let Account { name, role, clearance, password, subject } = account;
         let account = Person { name, role, clearance };
-        desk.put_person(person, &account, password.as_deref(), now)?;
-        if let Some(subject) = subject {
-            desk.put_subject(person, &account.name, &subject, now)?;
-        }
+        desk.put_person(person, &account, password.as_deref(), subject.as_deref(), now)?;
         Ok(json!({ "people": desk.people(person)? }))
     })
     .await

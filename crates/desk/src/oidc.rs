@@ -38,6 +38,10 @@ use self::token::{Expected, Fault};
 pub(crate) const ON_THE_WAY_MS: i64 = 600_000;
 /// Sign-ins that are on their way at one time, some 500 bytes each. Beyond it the oldest is forgotten.
 const MOST_ON_THE_WAY: usize = 10_000;
+/// Of them, those of one browser: so many windows wait at the provider at most. Beyond it that browser's own oldest is forgotten.
+const MOST_OF_A_BROWSER: usize = 16;
+/// Longest subject (OpenID Connect Core 1.0, section 2).
+pub(crate) const SUBJECT_CHARS: usize = 255;
 /// Longest place in the page to come back to.
 const PLACE_CHARS: usize = 500;
 /// Longest code and state; providers send some hundred bytes, some of them two thousand.
@@ -161,10 +165,11 @@ impl Oidc {
         let begun = OnTheWay { browser: secret::hash(&browser), nonce, verifier, place: place_in_page(place), begun_ms: now_ms };
         let mut all = self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, one| is_on_the_way(one, now_ms));
-        if all.len() >= MOST_ON_THE_WAY
-            && let Some(oldest) = all.iter().min_by_key(|(_, one)| one.begun_ms).map(|(state, _)| state.clone())
-        {
-            all.remove(&oldest);
+        let of_browser = all.values().filter(|one| one.browser == begun.browser).count();
+        if of_browser >= MOST_OF_A_BROWSER {
+            forget_oldest(&mut all, |one| one.browser == begun.browser);
+        } else if all.len() >= MOST_ON_THE_WAY {
+            forget_oldest(&mut all, |_| true);
         }
         all.insert(state, begun);
         Ok(Begun { address: address.into(), browser })
@@ -249,18 +254,18 @@ impl Oidc {
         };
         let keys = self.provider.keys(metadata, false, now_ms)?;
         let mut checked = token::claims(id_token, &keys, &expected);
-        if let Err(Fault::UnknownKey(_)) = &checked {
+        if let Err(Fault::NoKey(_)) = &checked {
             let keys = self.provider.keys(metadata, true, now_ms)?;
             checked = token::claims(id_token, &keys, &expected);
         }
-        checked.map_err(|fault| {
-            DeskError::SignIn(match fault {
-                Fault::UnknownKey(key) => {
-                    format!("expected an ID token signed by a published key of the provider, got one by the key {key}")
-                }
-                Fault::Refused(why) => why,
-            })
-        })
+        checked.map_err(|(Fault::NoKey(why) | Fault::Refused(why))| DeskError::SignIn(why))
+    }
+}
+
+fn forget_oldest(all: &mut HashMap<String, OnTheWay>, of: impl Fn(&OnTheWay) -> bool) {
+    let oldest = all.iter().filter(|(_, one)| of(one)).min_by_key(|(_, one)| one.begun_ms);
+    if let Some(state) = oldest.map(|(state, _)| state.clone()) {
+        all.remove(&state);
     }
 }
 

@@ -671,11 +671,18 @@ async function signOut() {
   try { await ask('DELETE', '/api/session'); location.reload(); } catch (error) { toast(error.message, true); }
 }
 
-// The clip that the address names, and what to look at in it: #vehicle=V&clip=N&track=T&sample=S.
+// The clip that the address names, and what to look at in it: #vehicle=V&clip=N&track=T&sample=S. Nothing where it names none, and
+// { missing } where that is none of those that are shown here.
 function named(all) {
-  const place = new URLSearchParams(location.hash.slice(1)), number = name => place.has(name) ? Number(place.get(name)) : undefined;
+  const place = new URLSearchParams(location.hash.slice(1)), number = name => /^\d+$/.test(place.get(name)) ? Number(place.get(name)) : undefined;
+  if (!place.has('vehicle') && !place.has('clip')) return {};
   const clip = all.find(one => same(one, { vehicle: place.get('vehicle'), clip: number('clip') }));
-  return clip && [clip, number('track'), number('sample')];
+  return clip ? { wanted: [clip, number('track'), number('sample')] } : { missing: `${place.get('vehicle') ?? '?'} · ${place.get('clip') ?? '?'}` };
+}
+
+// Not a word of whether it is not there or above somebody's clearance: they cannot know that either.
+function sayMissing(missing) {
+  if (missing) toast(`${word('noClip')} ${missing.slice(0, 100)}`, true);
 }
 
 async function start() {
@@ -704,8 +711,9 @@ async function start() {
   app.outbox = outbox;
   await outbox.adopt();
   const all = await clips();
-  const first = named(all) ?? [all.find(one => one.open + one.returned > 0) ?? all[0]];
+  const { wanted, missing } = named(all), first = wanted ?? [all.find(one => one.open + one.returned > 0) ?? all[0]];
   if (first[0]) await open(...first); else toast(word('doneText'));
+  sayMissing(missing);
   status();
   app.ready = true;
   firstLayout();
@@ -738,7 +746,11 @@ $('strip').addEventListener('pointerdown', event => {
   $('strip').setPointerCapture(event.pointerId);
   $('strip').onpointerup = () => { $('strip').onpointermove = null; };
 });
-addEventListener('hashchange', async () => { const wanted = app.ready && named(await clips()); if (wanted) open(...wanted); });
+addEventListener('hashchange', async () => {
+  if (!app.ready) return;
+  const { wanted, missing } = named(await clips());
+  if (wanted) open(...wanted); else sayMissing(missing);
+});
 // A button that was clicked must not take the next press of the space bar.
 addEventListener('click', event => event.target.closest('button')?.blur());
 new ResizeObserver(redraw).observe($('stage'));

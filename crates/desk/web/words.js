@@ -25,7 +25,7 @@ const WORDS = {
     filterClass: 'Show only this class', filterState: 'Show only', allClasses: 'all classes', show_all: 'all', show_open: 'open', show_clean: 'clean', show_returned: 'sent back', show_accepted: 'accepted', show_suggested: 'suggested', suggestedText: 'no label yet: is it an object?',
     chooseAll: 'Choose all shown', chosen: 'chosen', accept_all: 'Accept several', delete_all: 'Delete several', relabel_all: 'Class of several', bulk: 'Several tracks',
     canvas: '3D view', loading3d: 'loading the 3D view…', opening3d: 'opening the clip in 3D…', failed3d: 'no 3D view:',
-    pace: 'Seconds and forecast', lot: 'Lot', person: 'Person', action: 'Action', count: 'Times', median: 'Median', mean: 'Mean', tracksLeft: 'Tracks left', decided: 'Decided', perDecision: 'Per track', forecast: 'To the end', putLot: 'Put this clip into the lot', notKept: 'not kept in this browser: no room', foreign: 'Somebody else has written a newer revision of this clip: it can be looked at and not worked on.', undone: 'taken back',
+    pace: 'Seconds and forecast', lot: 'Lot', person: 'Person', action: 'Action', count: 'Times', median: 'Median', mean: 'Mean', tracksLeft: 'Tracks left', decided: 'Decided', perDecision: 'Per track', forecast: 'To the end', putLot: 'Put this clip into the lot', notKept: 'not kept in this browser: no room', foreign: 'Somebody else has written a newer revision of this clip: it can be looked at and not worked on.', undone: 'taken back', noClip: 'None of the clips that you may see:',
   },
   zh: {
     title: '审核', clips: '片段', tracks: '目标轨迹', left: '待处理', saved: '已保存', waiting: '待发送', offline: '离线',
@@ -51,7 +51,7 @@ const WORDS = {
     filterClass: '只显示此类别', filterState: '只显示', allClasses: '全部类别', show_all: '全部', show_open: '待处理', show_clean: '无疑点', show_returned: '已退回', show_accepted: '已通过', show_suggested: '疑似漏标', suggestedText: '尚未成为标签：这是目标吗？',
     chooseAll: '选中所有显示的轨迹', chosen: '条已选', accept_all: '批量通过', delete_all: '批量删除', relabel_all: '批量改类别', bulk: '批量',
     canvas: '三维视图', loading3d: '正在加载三维视图…', opening3d: '正在打开三维片段…', failed3d: '无三维视图：',
-    pace: '用时与预计', lot: '批次', person: '人员', action: '操作', count: '次数', median: '中位数', mean: '平均', tracksLeft: '剩余轨迹', decided: '已处理', perDecision: '每条用时', forecast: '预计剩余', putLot: '将此片段归入批次', notKept: '浏览器空间不足，未保存', foreign: '他人已写入此片段的更新版本：只能查看，不能修改。', undone: '已撤销',
+    pace: '用时与预计', lot: '批次', person: '人员', action: '操作', count: '次数', median: '中位数', mean: '平均', tracksLeft: '剩余轨迹', decided: '已处理', perDecision: '每条用时', forecast: '预计剩余', putLot: '将此片段归入批次', notKept: '浏览器空间不足，未保存', foreign: '他人已写入此片段的更新版本：只能查看，不能修改。', undone: '已撤销', noClip: '您可见的片段中没有：',
   },
 };
 

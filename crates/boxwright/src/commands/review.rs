@@ -74,14 +74,25 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
             name.clip
         ));
     }
+    // Before anybody can come in: a name that is invited is nobody's at the provider.
+    let invited: Vec<(Person, String)> = invited(args)?
+        .into_iter()
+        .map(|person| desk.invite(&person, now_ms()).map(|key| (person, key)))
+        .collect::<Result<_, _>>()?;
     let server = boxwright_desk::serve(desk.clone(), args.listen)?;
-    for person in invited(args)? {
-        let key = desk.invite(&person, now_ms())?;
-        ui::print(&format!("review: {}#key={key}  ({}, {}, {})", server.url(), person.name, person.role, person.clearance));
+    // By TLS where browsers come by TLS: cookies go no other way then.
+    let page = desk.provider().filter(|provider| provider.is_by_tls()).map(|provider| provider.public_url().to_owned());
+    let page = page.unwrap_or_else(|| server.url());
+    for (person, key) in &invited {
+        ui::print(&format!("review: {page}#key={key}  ({}, {}, {})", person.name, person.role, person.clearance));
+    }
+    if invited.is_empty() {
+        ui::print(&format!("review: {page}"));
     }
     greet_provider(&desk);
     let publisher = args.brokers.is_some().then(|| publish(desk, config.kafka.clone())).transpose()?;
-    ui::say("each link signs in once; Ctrl-C ends the review, and nothing is lost");
+    let once = if invited.is_empty() { "" } else { "each link signs in once; " };
+    ui::say(&format!("{once}Ctrl-C ends the review, and nothing is lost"));
     signals::wait_for_stop()?;
     server.shutdown();
     if let Some((over, thread)) = publisher {
@@ -206,10 +217,11 @@ fn publish_waiting(desk: &Desk, kafka: &KafkaConfig, sink: &mut Option<VerdictSi
     Ok(())
 }
 
-/// Who gets a link: those who are named, or whoever started it.
+/// Who gets a link: those who are named, or whoever started it, unless people sign in by a provider: a service has no link of an administrator
+/// in its log that nobody asked for.
 fn invited(args: &ReviewArgs) -> anyhow::Result<Vec<Person>> {
     let given: Vec<&str> = args.account.iter().map(String::as_str).collect();
-    let all = if given.is_empty() { vec![OWNER] } else { given };
+    let all = if given.is_empty() && args.oidc.is_none() { vec![OWNER] } else { given };
     let people: Vec<Person> = all
         .into_iter()
         .map(|text| Person::parse(text).map_err(anyhow::Error::msg).context("--account"))

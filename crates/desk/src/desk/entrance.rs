@@ -2,10 +2,10 @@
 
 use super::{Desk, allow};
 use crate::error::DeskError;
-use crate::oidc::{Arrival, Begun, Brought, Oidc, OidcSetup, shown};
+use crate::oidc::{Arrival, Begun, Brought, Oidc, OidcSetup, SUBJECT_CHARS, shown};
 use crate::people::{Person, Right, is_name};
 use crate::secret;
-use crate::store::Identity;
+use crate::store::{Identity, Whose};
 
 /// How long a session lasts: a shift with its breaks.
 const SESSION_MS: i64 = 12 * 3_600_000;
@@ -17,8 +17,6 @@ const WRONG_PASSWORDS: i64 = 5;
 const CLOSED_MS: i64 = 60_000;
 /// Shortest password.
 const PASSWORD_CHARS: usize = 10;
-/// Longest subject of a provider, as in ID tokens.
-const SUBJECT_CHARS: usize = 255;
 
 /// Somebody who came in by the provider.
 #[derive(Clone, Debug)]
@@ -60,7 +58,7 @@ impl Desk {
         let Some(person) = self.store().take_key(key, now_ms)? else {
             return Err(DeskError::SignIn("this link was used before or is too old: ask for another one".to_owned()));
         };
-        self.open_session(person, "signed in", SESSION_MS, now_ms)
+        self.open_session(person, "signed in", "", SESSION_MS, now_ms)
     }
 
     /// Opens a session with a password.
@@ -78,7 +76,7 @@ impl Desk {
         match self.store().person_by_password(name, password)? {
             Some(person) => {
                 self.store().end_attempts(name)?;
-                self.open_session(person, "signed in", SESSION_MS, now_ms)
+                self.open_session(person, "signed in", "", SESSION_MS, now_ms)
             }
             None => {
                 self.store().note(now_ms, name, "refused", None, "wrong name or password")?;
@@ -87,10 +85,17 @@ impl Desk {
         }
     }
 
-    fn open_session(&self, person: Person, how: &str, lasts_ms: i64, now_ms: i64) -> Result<(String, Person), DeskError> {
+    fn open_session(
+        &self,
+        person: Person,
+        how: &str,
+        detail: &str,
+        lasts_ms: i64,
+        now_ms: i64,
+    ) -> Result<(String, Person), DeskError> {
         let token = secret::token();
         self.store().put_session(&token, &person.name, now_ms, now_ms + lasts_ms)?;
-        self.store().note(now_ms, &person.name, how, None, "")?;
+        self.store().note(now_ms, &person.name, how, None, detail)?;
         Ok((token, person))
     }
 
@@ -154,7 +159,9 @@ impl Desk {
             return Err(error);
         };
         let lasts_ms = SESSION_MS.min(oidc.setup().session_ms);
-        let (token, person) = self.open_session(person, "signed in by oidc", lasts_ms, now_ms)?;
+        // The provider has just given them, maybe others than before.
+        let rights = format!("{} {}", person.role, person.clearance);
+        let (token, person) = self.open_session(person, "signed in by oidc", &rights, lasts_ms, now_ms)?;
         Ok(Entered { token, person, place })
     }
 
@@ -163,29 +170,6 @@ impl Desk {
         // Without the hint, and never longer than a line.
         let why = shown(told.lines().next().unwrap_or_default());
         self.store().note(now_ms, name.unwrap_or("unknown"), "refused by oidc", None, &why)
-    }
-
-    /// Gives an account to a subject of the provider, or, where that is empty, to nobody there.
-    ///
-    /// # Errors
-    /// When the person may not, there is no provider or no such account, the subject has another account, or the database fails.
-    pub fn put_subject(&self, person: &Person, name: &str, subject: &str, now_ms: i64) -> Result<(), DeskError> {
-        allow(person, Right::Administer)?;
-        let issuer = self.oidc()?.setup().issuer.clone();
-        let account = self.store().person(name)?;
-        let account = account.ok_or_else(|| DeskError::NotFound(format!("expected an account, got {:?}", shown(name))))?;
-        if account.clearance > person.clearance {
-            self.store().note(now_ms, &person.name, "not cleared", None, name)?;
-            return Err(DeskError::Clearance { grade: account.clearance, clearance: person.clearance });
-        }
-        if subject.chars().count() > SUBJECT_CHARS {
-            return Err(DeskError::Request(format!("expected a subject of at most {SUBJECT_CHARS} characters")));
-        }
-        let identity = Identity { issuer, subject: subject.to_owned() };
-        if let Some(other) = self.store().put_identity(name, Some(&identity).filter(|one| !one.subject.is_empty()))? {
-            return Err(DeskError::Request(format!("expected a subject without an account, got that of {other:?}")));
-        }
-        self.store().note(now_ms, &person.name, "account", None, &format!("{name} subject {}", shown(subject)))
     }
 
     /// Whose session it is.
@@ -213,11 +197,20 @@ impl Desk {
         self.store().people()
     }
 
-    /// Makes or changes an account.
+    /// Makes or changes an account, and gives it to a subject of the provider, or, where that is empty, to nobody there: all of it, or
+    /// nothing. Who has another subject than before loses sessions, links and password.
     ///
     /// # Errors
-    /// When the person may not, name or password are none, or the database fails.
-    pub fn put_person(&self, person: &Person, account: &Person, password: Option<&str>, now_ms: i64) -> Result<(), DeskError> {
+    /// When the person may not, name, password or subject are none, there is no provider, the subject has another account, a password is given to
+    /// an account of the provider, or the database fails.
+    pub fn put_person(
+        &self,
+        person: &Person,
+        account: &Person,
+        password: Option<&str>,
+        subject: Option<&str>,
+        now_ms: i64,
+    ) -> Result<(), DeskError> {
         allow(person, Right::Administer)?;
         account.check().map_err(DeskError::Request)?;
         // Nobody gives what they do not have, to themselves either, nor takes it from those who have more.
@@ -229,8 +222,18 @@ impl Desk {
         if password.is_some_and(|password| password.chars().count() < PASSWORD_CHARS) {
             return Err(DeskError::Request(format!("expected a password of {PASSWORD_CHARS} characters or more")));
         }
-        self.store().put_person(account, password)?;
-        let detail = format!("{} {} {}", account.name, account.role, account.clearance);
+        let mut detail = format!("{} {} {}", account.name, account.role, account.clearance);
+        let mut whose = Whose::Same;
+        if let Some(subject) = subject {
+            let issuer = self.oidc()?.setup().issuer.clone();
+            if subject.chars().count() > SUBJECT_CHARS {
+                return Err(DeskError::Request(format!("expected a subject of at most {SUBJECT_CHARS} characters")));
+            }
+            detail = format!("{detail} subject {}", shown(subject));
+            let identity = Identity { issuer, subject: subject.to_owned() };
+            whose = if subject.is_empty() { Whose::Nobodys } else { Whose::Of(identity) };
+        }
+        self.store().put_account(account, password, &whose)?;
         self.store().note(now_ms, &person.name, "account", None, &detail)
     }
 }

@@ -163,11 +163,11 @@ fn without_the_clearance_nothing_of_a_clip_is_seen_and_the_try_is_noted() {
     let audit = desk.audit(&high).unwrap();
     assert_eq!(audit.iter().filter(|line| line.action == "not cleared").count(), 9);
     // Nor does an administrator raise himself, or lower somebody above him.
-    assert!(matches!(desk.put_person(&low, &high, None, 11), Err(DeskError::Clearance { grade: Grade::Important, .. })));
+    assert!(matches!(desk.put_person(&low, &high, None, None, 11), Err(DeskError::Clearance { grade: Grade::Important, .. })));
     let other = Person { name: "high".to_owned(), ..high.clone() };
-    desk.put_person(&high, &other, None, 12).unwrap();
+    desk.put_person(&high, &other, None, None, 12).unwrap();
     let lowered = Person { clearance: Grade::General, ..other };
-    assert!(matches!(desk.put_person(&low, &lowered, None, 13), Err(DeskError::Clearance { grade: Grade::Important, .. })));
+    assert!(matches!(desk.put_person(&low, &lowered, None, None, 13), Err(DeskError::Clearance { grade: Grade::Important, .. })));
 }
 
 #[test]
@@ -181,8 +181,8 @@ fn each_role_does_what_it_is_there_for() {
     assert!(desk.perform(&annotator, &name(), &asked("b", &[], accept(PARKED)), 1).is_err());
     assert!(desk.finish(&annotator, &name(), true, 1).is_err());
     assert!(desk.audit(&person("r", Role::Reviewer)).is_err());
-    assert!(desk.put_person(&person("l", Role::Lead), &annotator, None, 1).is_err());
-    let short = desk.put_person(&person("root", Role::Admin), &annotator, Some("short"), 1).unwrap_err();
+    assert!(desk.put_person(&person("l", Role::Lead), &annotator, None, None, 1).is_err());
+    let short = desk.put_person(&person("root", Role::Admin), &annotator, Some("short"), None, 1).unwrap_err();
     assert!(short.to_string().contains("10 characters"), "{short}");
 }
 
@@ -190,7 +190,7 @@ fn each_role_does_what_it_is_there_for() {
 fn wrong_passwords_close_a_name_for_a_minute() {
     let folder = tempfile::tempdir().unwrap();
     let desk = desk(folder.path(), "");
-    desk.put_person(&person("root", Role::Admin), &person("ana", Role::Reviewer), Some("a long walk"), 0).unwrap();
+    desk.put_person(&person("root", Role::Admin), &person("ana", Role::Reviewer), Some("a long walk"), None, 0).unwrap();
     for _ in 0..5 {
         assert!(matches!(desk.sign_in("ana", "a long talk", 1_000), Err(DeskError::SignIn(_))));
     }
@@ -397,7 +397,7 @@ fn a_review_that_begins_with_an_older_database_is_told_at_the_start() {
 fn of_many_wrong_passwords_at_once_no_more_are_looked_at_than_one_after_the_other() {
     let folder = tempfile::tempdir().unwrap();
     let desk = desk(folder.path(), "");
-    desk.put_person(&person("root", Role::Admin), &person("ana", Role::Reviewer), Some("a long walk"), 0).unwrap();
+    desk.put_person(&person("root", Role::Admin), &person("ana", Role::Reviewer), Some("a long walk"), None, 0).unwrap();
     let barrier = Barrier::new(12);
     let try_one = || {
         barrier.wait();

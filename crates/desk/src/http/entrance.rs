@@ -22,6 +22,8 @@ use crate::oidc::{Brought, ON_THE_WAY_MS, OidcSetup};
 
 /// Passwords that are hashed at one time: a hash is a third of a second of a core, and cores are there for those who are in.
 pub(super) const PASSWORDS_AT_ONCE: usize = 1;
+/// Sign-ins by the provider that are begun at one time. Anybody may begin one: those who come back do not wait for it, see below.
+pub(super) const BEGINNINGS_AT_ONCE: usize = 8;
 /// People for whom the provider is asked at one time: each takes a thread for as long as it thinks.
 pub(super) const ARRIVALS_AT_ONCE: usize = 8;
 /// How long somebody waits for their turn to sign in.
@@ -55,7 +57,7 @@ pub(super) async fn sign_in(State(site): State<Arc<Site>>, Sent(asked): Sent<Sig
     .await;
     let (token, person) = signed?;
     let mut response = json_body(&json!({ "person": person }));
-    set_cookie(&mut response, &format!("{}={token}; Path=/; HttpOnly; SameSite=Strict", site.cookie));
+    set_session(&site, &mut response, &token);
     Ok(response)
 }
 
@@ -81,20 +83,26 @@ fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
 }
 
-fn set_cookie(response: &mut Response, cookie: &str) {
-    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+/// Lets a browser in.
+fn set_session(site: &Site, response: &mut Response, token: &str) {
+    set_cookie(site, response, &format!("{}={token}; Path=/; HttpOnly; SameSite=Strict", site.cookie));
+}
+
+fn set_cookie(site: &Site, response: &mut Response, cookie: &str) {
+    let secure = if is_by_tls(site) { "; Secure" } else { "" };
+    if let Ok(cookie) = HeaderValue::from_str(&format!("{cookie}{secure}")) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
 }
 
-/// Whether browsers reach the desk by TLS: cookies of the provider's people go no other way then.
-fn is_by_tls(setup: Option<&OidcSetup>) -> bool {
-    setup.is_some_and(|setup| setup.public_url().starts_with("https:"))
+/// Whether browsers reach the desk by TLS: cookies go no other way then.
+fn is_by_tls(site: &Site) -> bool {
+    site.desk.provider().is_some_and(OidcSetup::is_by_tls)
 }
 
 /// Name of the cookie that binds a sign-in to its browser. By TLS no other host of the same domain can plant one.
 fn browser_cookie(site: &Site) -> String {
-    let prefix = if is_by_tls(site.desk.provider()) { "__Host-" } else { "" };
+    let prefix = if is_by_tls(site) { "__Host-" } else { "" };
     format!("{prefix}{}_sign_in", site.cookie)
 }
 
@@ -113,7 +121,7 @@ pub(super) struct Begin {
 
 /// Begins a sign-in: where to go, and the cookie that must come back.
 pub(super) async fn begin(State(site): State<Arc<Site>>, headers: HeaderMap, Sent(asked): Sent<Begin>) -> Answer {
-    let turn = turn(&site.arrivals).await?;
+    let turn = turn(&site.beginnings).await?;
     let (desk, name) = (site.desk.clone(), browser_cookie(&site));
     let browser = cookie(&headers, &name);
     let begun = waiting(move || {
@@ -122,8 +130,8 @@ pub(super) async fn begin(State(site): State<Arc<Site>>, headers: HeaderMap, Sen
     });
     let begun = begun.await?;
     let mut response = json_body(&json!({ "address": begun.address }));
-    let (lasts_s, secure) = (ON_THE_WAY_MS / 1_000, if is_by_tls(site.desk.provider()) { "; Secure" } else { "" });
-    set_cookie(&mut response, &format!("{name}={}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Lax{secure}", begun.browser));
+    let lasts_s = ON_THE_WAY_MS / 1_000;
+    set_cookie(&site, &mut response, &format!("{name}={}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Lax", begun.browser));
     Ok(response)
 }
 
@@ -155,8 +163,7 @@ async fn arrived(site: &Arc<Site>, headers: &HeaderMap, uri: &Uri) -> Answer {
     let place = entered.place.replace('&', "&amp;");
     let onward = format!("<meta http-equiv=\"refresh\" content=\"0;url=/{place}\">\n");
     let mut response = page(&onward, &format!("<p><a href=\"/{place}\">Boxwright</a></p>")).into_response();
-    let secure = if is_by_tls(site.desk.provider()) { "; Secure" } else { "" };
-    set_cookie(&mut response, &format!("{}={}; Path=/; HttpOnly; SameSite=Strict{secure}", site.cookie, entered.token));
+    set_session(site, &mut response, &entered.token);
     Ok(response)
 }
 

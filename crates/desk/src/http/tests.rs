@@ -301,6 +301,30 @@ fn who_comes_back_from_the_provider_is_let_on_by_a_page_of_ours() {
 }
 
 #[test]
+fn an_account_is_changed_as_a_whole_or_not_at_all() {
+    let provider = Provider::start();
+    let served = served_with(&provider);
+    let root = served.enter("root", Role::Admin);
+    let put = |body: Value| served.ask("POST", "/api/people", &root, &body.to_string());
+    let account =
+        |name: &str, role: &str, subject: &str| json!({ "name": name, "role": role, "clearance": "general", "subject": subject });
+    assert_eq!(put(account("ana", "annotator", "s1")).status, 200);
+    assert_eq!(put(account("bo", "annotator", "")).status, 200);
+    let before = served.ask("GET", "/api/people", &root, "").json();
+    for name in ["bo", "cy"] {
+        let mut taken = account(name, "admin", "s1");
+        taken["password"] = json!("a long walk");
+        assert_eq!(put(taken).status, 400, "{name}");
+        assert_eq!(served.ask("GET", "/api/people", &root, "").json(), before, "{name}");
+        assert!(served.desk.sign_in(name, "a long walk", now_ms()).is_err(), "{name}");
+    }
+    let password = put(json!({ "name": "ana", "role": "admin", "clearance": "general", "password": "a long walk" }));
+    assert_eq!(password.status, 403);
+    assert!(password.json()["error"].as_str().unwrap().contains("\nhint: "));
+    assert_eq!(served.ask("GET", "/api/people", &root, "").json(), before);
+}
+
+#[test]
 fn what_a_provider_or_a_stranger_writes_is_shown_as_text() {
     let provider = Provider::start();
     let served = served_with(&provider);
@@ -348,6 +372,10 @@ fn behind_tls_cookies_go_no_other_way_and_the_public_name_is_answered() {
     let begun = served.ask("POST", "/oidc", "x-boxwright: 1\r\n", &body);
     let line = begun.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
     assert!(line.starts_with("__Host-boxwright_desk_") && line.ends_with("; HttpOnly; SameSite=Lax; Secure"), "{line}");
+    let key = served.desk.invite(&person("ana", Role::Reviewer), now_ms()).unwrap();
+    let entered = served.ask("POST", "/api/session", "x-boxwright: 1\r\n", &json!({ "key": key }).to_string());
+    let line = entered.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    assert!(line.ends_with("; HttpOnly; SameSite=Strict; Secure"), "of links and passwords, too: {line}");
     for (host, status) in
         [("review.example.com", 200), ("REVIEW.example.com", 200), ("review.example.com.evil.example", 403), ("x", 403)]
     {

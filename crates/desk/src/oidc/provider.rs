@@ -27,7 +27,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES: u64 = 256 << 10;
 /// How long what the provider says of itself is taken for true, and its keys: one that it took back is trusted no longer than that.
 const KNOWN_MS: i64 = 3_600_000;
-/// How long keys are not asked for again, however many tokens name one that is not there.
+/// How long keys are not asked for again, however many tokens none of them has signed.
 const KEYS_REST_MS: i64 = 30_000;
 /// How long a provider that did not answer is not asked for its metadata again: people would wait one after the other.
 const REST_MS: i64 = 3_000;
@@ -109,7 +109,7 @@ impl Provider {
     pub(super) fn metadata(&self, now_ms: i64) -> Result<Arc<Metadata>, DeskError> {
         {
             let known = self.known();
-            if let Some((metadata, _)) = known.metadata.as_ref().filter(|(_, at_ms)| now_ms - at_ms < KNOWN_MS) {
+            if let Some((metadata, _)) = known.metadata.as_ref().filter(|(_, at_ms)| (0..KNOWN_MS).contains(&(now_ms - at_ms))) {
                 return Ok(metadata.clone());
             }
             if let Some((why, hint, _)) = known.failed.as_ref().filter(|(_, _, at_ms)| (0..REST_MS).contains(&(now_ms - at_ms))) {
@@ -161,7 +161,7 @@ impl Provider {
         })
     }
 
-    /// The keys of the provider. Those that are known are asked for again where a token names another one (`anew`), but not often: anybody
+    /// The keys of the provider. Those that are known are asked for again where none of them has signed a token (`anew`), but not often: anybody
     /// who has a code can make a token be looked at.
     pub(super) fn keys(&self, metadata: &Metadata, anew: bool, now_ms: i64) -> Result<Arc<Vec<Key>>, DeskError> {
         let rest_ms = if anew { KEYS_REST_MS } else { KNOWN_MS };

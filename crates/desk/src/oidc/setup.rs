@@ -171,6 +171,12 @@ impl OidcSetup {
         self.public.as_str()
     }
 
+    /// Whether browsers reach the desk by TLS.
+    #[must_use]
+    pub fn is_by_tls(&self) -> bool {
+        self.public.scheme() == "https"
+    }
+
     /// Scheme, host and port, as browsers write them.
     pub(crate) fn origin(&self) -> String {
         self.public.origin().ascii_serialization()
@@ -201,10 +207,10 @@ impl OidcSetup {
         Ok((role, grade.copied().unwrap_or(Grade::Unclassified)))
     }
 
-    /// The name and the groups in claims; none where there is no such claim.
+    /// The name and the groups in claims; none where there is no such claim, or null.
     pub(crate) fn name_and_groups(&self, claims: &Map<String, Value>) -> (Option<String>, Option<Vec<String>>) {
         let name = claim(claims, &self.name_claim).and_then(Value::as_str).map(str::to_owned);
-        let groups = claim(claims, &self.groups_claim).map(|found| match found {
+        let groups = claim(claims, &self.groups_claim).filter(|found| !found.is_null()).map(|found| match found {
             Value::String(one) => vec![one.clone()],
             Value::Array(all) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             _ => Vec::new(),

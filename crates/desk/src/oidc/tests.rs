@@ -48,6 +48,12 @@ impl Bench {
         self.finish(&begun, &self.provider.sign(&claims))
     }
 
+    /// Gives an account to a subject, by an administrator with this clearance.
+    fn give(&self, clearance: Grade, name: &str, subject: &str) -> Result<(), DeskError> {
+        let root = Person { clearance, ..person("root", Role::Admin) };
+        self.desk.put_person(&root, &person(name, Role::Lead), None, Some(subject), NOW_MS)
+    }
+
     /// What the audit says: who, what, more. All at one time, so in no order.
     fn audit(&self) -> Vec<(String, String, String)> {
         let told = self.desk.audit(&person("root", Role::Admin)).unwrap();
@@ -71,7 +77,7 @@ fn groups_give_role_and_clearance_anew_with_every_sign_in() {
     assert_eq!(entered.place, "#vehicle=car+7&clip=3");
     assert_eq!(bench.desk.person(&entered.token, NOW_MS + 2 * 3_600_000 - 1).unwrap(), entered.person);
     assert!(bench.desk.person(&entered.token, NOW_MS + 2 * 3_600_000).is_err(), "session_hours");
-    assert_eq!(bench.audit(), [("ana".to_owned(), "signed in by oidc".to_owned(), String::new())]);
+    assert_eq!(bench.audit(), [("ana".to_owned(), "signed in by oidc".to_owned(), "reviewer important".to_owned())]);
 
     let again = bench.enter("s1", "ana", &["looks"]).unwrap();
     assert_eq!((again.person.role, again.person.clearance), (Role::DataUser, Grade::Unclassified));
@@ -219,7 +225,7 @@ fn signatures_are_checked_as_the_standards_have_it() {
     }
     let for_encryption = json!({ "keys": [{ "kty": "RSA", "n": rsa, "e": "AQAB", "use": "enc" }] });
     let unfit = token::signed(&format!("eyJhbGciOiJSUzI1NiJ9.{body}.{by_rsa}"), &token::keys(&for_encryption).unwrap());
-    assert!(matches!(unfit, Err(Fault::Refused(why)) if why.contains("for something else")));
+    assert!(matches!(unfit, Err(Fault::NoKey(why)) if why.contains("for something else")));
 }
 
 #[test]
@@ -277,6 +283,24 @@ fn two_windows_of_a_browser_do_not_hinder_each_other_and_the_oldest_of_many_is_f
 }
 
 #[test]
+fn a_browser_that_begins_again_and_again_throws_out_only_its_own() {
+    let bench = bench();
+    let begin = |browser: Option<&str>, at_ms: i64| bench.desk.begin_sign_in(ORIGIN, "", browser, at_ms).unwrap();
+    let (theirs, first) = (begin(None, NOW_MS - 2), begin(None, NOW_MS - 1));
+    for _ in 1..MOST_ON_THE_WAY {
+        begin(Some(&first.browser), NOW_MS);
+    }
+    let last = begin(Some(&first.browser), NOW_MS);
+    let finish = |begun: &Begun| {
+        let claims = bench.provider.claims(&begun.address, "s1", "ana", &["labels"]);
+        bench.finish(begun, &bench.provider.sign(&claims))
+    };
+    assert!(finish(&first).unwrap_err().to_string().contains("this browser began"));
+    finish(&last).unwrap();
+    finish(&theirs).unwrap();
+}
+
+#[test]
 fn what_is_asked_for_binds_the_answer_and_tells_no_secret() {
     let bench = bench();
     let begun = bench.begin();
@@ -314,27 +338,69 @@ fn an_account_is_nobodys_because_of_its_name() {
     assert_eq!(bench.desk.people(&root).unwrap().len(), 2);
 
     // What an administrator does about it.
-    assert!(bench.desk.put_subject(&person("l", Role::Lead), "me", "s1", NOW_MS).is_err());
-    assert!(bench.desk.put_subject(&root, "nobody", "s1", NOW_MS).is_err());
-    let used = bench.desk.put_subject(&root, "me", "s2", NOW_MS).unwrap_err().to_string();
+    let lead = person("l", Role::Lead);
+    assert!(bench.desk.put_person(&lead, &person("me", Role::Lead), None, Some("s1"), NOW_MS).is_err());
+    let used = bench.give(Grade::Core, "me", "s2").unwrap_err().to_string();
     assert!(used.contains("got that of \"ana\""), "{used}");
-    bench.desk.put_subject(&root, "me", "s1", NOW_MS).unwrap();
+    assert!(bench.give(Grade::Core, "me", &"s".repeat(SUBJECT_CHARS + 1)).is_err());
+    bench.give(Grade::Core, "me", "s1").unwrap();
     let me = bench.enter("s1", "me", &["labels"]).unwrap().person;
     assert_eq!((&*me.name, me.role), ("me", Role::Annotator), "with the rights of the provider");
-    bench.desk.put_subject(&root, "ana", "s3", NOW_MS).unwrap();
+    bench.give(Grade::Core, "ana", "s3").unwrap();
     assert_eq!(bench.enter("s3", "ana", &["reviews"]).unwrap().person.role, Role::Reviewer);
     assert!(bench.enter("s2", "ana", &["labels"]).is_err(), "her old subject has it no more");
-    bench.desk.put_subject(&root, "ana", "", NOW_MS).unwrap();
+    bench.give(Grade::Core, "ana", "").unwrap();
     assert!(bench.enter("s3", "ana", &["labels"]).is_err());
     let high = Person { clearance: Grade::Core, ..person("boss", Role::Lead) };
     bench.desk.invite(&high, NOW_MS).unwrap();
-    let low = bench.desk.put_subject(&person("root", Role::Admin), "boss", "s9", NOW_MS).unwrap_err();
+    let low = bench.give(Grade::General, "boss", "s9").unwrap_err();
     assert!(matches!(low, DeskError::Clearance { .. }), "{low}");
 
     // The other way round: a link for a name that somebody has taken at the provider would raise them.
     bench.enter("s4", "cy", &["looks"]).unwrap();
     let refused = bench.desk.invite(&person("cy", Role::Admin), NOW_MS).unwrap_err().to_string();
     assert!(refused.contains("\"cy\", who signs in by the provider\nhint: --account with another name"), "{refused}");
+}
+
+#[test]
+fn who_an_account_belonged_to_has_nothing_of_it_once_it_is_anothers() {
+    let bench = bench();
+    let is_dead = |token: &str| bench.desk.person(token, NOW_MS).is_err();
+    let first = bench.enter("s1", "ana", &["reviews"]).unwrap();
+    let other = bench.enter("s2", "bo", &["labels"]).unwrap();
+    bench.give(Grade::Core, "ana", "s1").unwrap();
+    assert!(!is_dead(&first.token), "hers before and after");
+    bench.give(Grade::Core, "ana", "s3").unwrap();
+    assert!(is_dead(&first.token), "given to another subject");
+    let second = bench.enter("s3", "ana", &["reviews"]).unwrap();
+    bench.give(Grade::Core, "ana", "").unwrap();
+    assert!(is_dead(&second.token), "taken back");
+    assert!(!is_dead(&other.token), "bo's has nothing to do with it");
+}
+
+#[test]
+fn an_account_of_the_provider_is_opened_by_nothing_else() {
+    let bench = bench();
+    let (root, ana) = (person("root", Role::Admin), person("ana", Role::Reviewer));
+    let password = Some("a long walk");
+    bench.desk.put_person(&root, &ana, password, None, NOW_MS).unwrap();
+    let (session, _) = bench.desk.sign_in("ana", "a long walk", NOW_MS).unwrap();
+    let key = bench.desk.invite(&ana, NOW_MS).unwrap();
+    bench.give(Grade::Core, "ana", "s1").unwrap();
+    assert!(bench.desk.person(&session, NOW_MS).is_err());
+    bench.enter("s1", "ana", &["reviews"]).unwrap();
+    // Whom the provider refuses has no other way in.
+    bench.enter("s1", "ana", &[]).unwrap_err();
+    assert!(bench.desk.sign_in("ana", "a long walk", NOW_MS).is_err());
+    assert!(bench.desk.sign_in_by_key(&key, NOW_MS).is_err());
+    for subject in [None, Some("s1"), Some("s2")] {
+        let refused = bench.desk.put_person(&root, &ana, password, subject, NOW_MS).unwrap_err();
+        let told = refused.to_string();
+        assert!(matches!(refused, DeskError::Forbidden(_)) && told.contains("\nhint: an empty subject takes"), "{told}");
+    }
+    bench.enter("s1", "ana", &["reviews"]).unwrap();
+    bench.desk.put_person(&root, &ana, password, Some(""), NOW_MS).unwrap();
+    bench.desk.sign_in("ana", "a long walk", NOW_MS).unwrap();
 }
 
 #[test]
@@ -396,6 +462,30 @@ fn a_new_key_of_the_provider_is_found_and_no_stranger_makes_it_be_asked_again_an
     }
     assert_eq!(bench.provider.asked("/keys"), 2);
     assert_eq!(bench.provider.asked("/.well-known/openid-configuration"), 1);
+}
+
+#[test]
+fn a_new_key_under_an_old_name_is_found_too() {
+    let next = new_key();
+    let mut for_encryption = published(&next, "k1");
+    for_encryption["use"] = json!("enc");
+    // Another key of that name; one that is for something else.
+    for before in [published(&new_key(), "k1"), for_encryption] {
+        let bench = bench();
+        bench.provider.publish(vec![before]);
+        let enter = |at_ms: i64| {
+            let begun = bench.begin();
+            let claims = bench.provider.claims(&begun.address, "s1", "ana", &["labels"]);
+            let code = bench.provider.code(&begun.address, &token(&next, &json!({ "alg": "ES256", "kid": "k1" }), &claims));
+            bench.desk.finish_sign_in(&bench.brought(&begun, &code), Some(&begun.browser), at_ms)
+        };
+        enter(NOW_MS).unwrap_err();
+        bench.provider.publish(vec![published(&next, "k1")]);
+        enter(NOW_MS + 29_999).unwrap_err();
+        assert_eq!(bench.provider.asked("/keys"), 1, "not twice within half a minute");
+        enter(NOW_MS + 30_000).unwrap();
+        assert_eq!(bench.provider.asked("/keys"), 2);
+    }
 }
 
 #[test]
@@ -499,7 +589,7 @@ fn groups_are_found_where_providers_put_them() {
         setup
     };
     let claims = json!({
-        "realm_access": { "roles": ["a", 7, "b"] }, "https://example.com/groups": ["c"], "groups": "d", "one": { "two.three": ["e"] },
+        "realm_access": { "roles": ["a", 7, "b"] }, "https://example.com/groups": ["c"], "groups": "d", "one": { "two.three": ["e"] }, "null": null,
     });
     let groups = |claim: &str| setup(claim).name_and_groups(claims.as_object().unwrap()).1;
     let some = |all: &[&str]| Some(all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
@@ -508,4 +598,5 @@ fn groups_are_found_where_providers_put_them() {
     assert_eq!(groups("groups"), some(&["d"]));
     assert_eq!(groups("one.two.three"), some(&["e"]));
     assert_eq!(groups("realm_access.groups"), None);
+    assert_eq!(groups("null"), None, "as good as not given: userinfo may have them");
 }

@@ -10,7 +10,7 @@ use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey, Verificat
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::shown;
+use super::{SUBJECT_CHARS, shown};
 use crate::secret;
 
 /// How far the clocks of the provider and of this machine may be apart.
@@ -19,8 +19,6 @@ pub(super) const CLOCK_SKEW_S: i64 = 60;
 const TOKEN_BYTES: usize = 64 << 10;
 /// Keys that are looked at; providers publish two to six.
 const MOST_KEYS: usize = 32;
-/// Longest subject (OpenID Connect Core 1.0, section 2).
-const SUBJECT_CHARS: usize = 255;
 /// Algorithms that are taken, with the key that each needs.
 const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("RS256", Algorithm::Rsa(&signature::RSA_PKCS1_2048_8192_SHA256)),
@@ -118,14 +116,18 @@ pub(super) struct Expected<'a> {
 /// Why a token is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It names a key that is not among ours: the provider may have a new one.
-    UnknownKey(String),
+    /// None of the keys that we have has signed it: the provider may have a new one, under a new name or an old one.
+    NoKey(String),
     /// Anything else. Says nothing of the token beyond what was wrong.
     Refused(String),
 }
 
 fn refused<T>(why: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Refused(why.into()))
+}
+
+fn no_key<T>(why: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::NoKey(why.into()))
 }
 
 /// The claims of a token, once everything about it is as it must be.
@@ -163,16 +165,17 @@ pub(super) fn signed(token: &str, keys: &[Key]) -> Result<Map<String, Value>, Fa
     let is_named = |key: &&Key| header.kid.is_none() || key.kid == header.kid;
     let named: Vec<&Key> = keys.iter().filter(is_named).collect();
     if named.is_empty() {
-        return Err(Fault::UnknownKey(shown(header.kid.as_deref().unwrap_or("without a name"))));
+        let key = shown(header.kid.as_deref().unwrap_or("without a name"));
+        return no_key(format!("expected an ID token signed by a published key of the provider, got one by the key {key}"));
     }
     let mut fitting = named.into_iter().filter(|key| key.fits(name, *algorithm)).peekable();
     if fitting.peek().is_none() {
-        return refused(format!("expected a key of the provider for {name}, got one for something else"));
+        return no_key(format!("expected a key of the provider for {name}, got one for something else"));
     }
     let Some(signature) = decoded(signature) else { return refused("expected a signature, got none") };
     let message = &token.as_bytes()[..head.len() + 1 + body.len()];
     if !fitting.any(|key| key.has_signed(*algorithm, message, &signature)) {
-        return refused("expected the provider's signature on the ID token, got another one");
+        return no_key("expected the provider's signature on the ID token, got another one");
     }
     let claims = decoded(body).and_then(|bytes| serde_json::from_slice(&bytes).ok());
     claims.map_or_else(|| refused("expected an ID token with claims, got none"), Ok)
