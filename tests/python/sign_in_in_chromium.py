@@ -135,7 +135,7 @@ def sign_in(browser, server, issuer):
     expect(ana.evaluate("track => desk.clip.tracks[track].verdict", track) == "accepted", "what she did is gone")
 
     # Addresses that somebody has mistyped.
-    for more, expected in [({"clip": wanted["clip"] + 1}, f"None of the clips that you may see: {wanted['vehicle']} · {wanted['clip'] + 1}"), ({"sample": "x"}, "")]:
+    for more, expected in [({"clip": wanted["clip"] + 1000}, f"None of the clips that you may see: {wanted['vehicle']} · {wanted['clip'] + 1000}"), ({"sample": "x"}, "")]:
         page = window(context)
         page.goto(server.page + "#" + urlencode({"vehicle": wanted["vehicle"], "clip": wanted["clip"], **more}))
         page.wait_for_function(READY)
