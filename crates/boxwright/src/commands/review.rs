@@ -38,6 +38,14 @@ pub(crate) fn execute(args: &ReviewArgs) -> anyhow::Result<Outcome> {
     let config = load_config(args.config.as_deref(), args.brokers.as_deref())?;
     let ambient = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
     let oidc = args.oidc.as_deref().map(|file| OidcSetup::load(file, &ambient)).transpose()?;
+    if let Some((setup, port)) = oidc.as_ref().and_then(|setup| Some((setup, setup.own_port()?))) {
+        ensure!(
+            port == args.listen.port(),
+            "expected to listen on port {port}, where browsers come by public_url = {:?}, got --listen {}\nhint: --listen 127.0.0.1:{port}",
+            setup.public_url(),
+            args.listen
+        );
+    }
     let taxonomy = Arc::new(config.load_taxonomy()?);
     let location = locate(&args.dataset, &config.store)?;
     let dataset = Dataset::open_at(&location)?;

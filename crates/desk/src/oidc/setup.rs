@@ -177,6 +177,12 @@ impl OidcSetup {
         self.public.scheme() == "https"
     }
 
+    /// The port at which browsers reach the desk itself, without anything between that takes TLS off: the desk must listen there.
+    #[must_use]
+    pub fn own_port(&self) -> Option<u16> {
+        self.public.port_or_known_default().filter(|_| !self.is_by_tls())
+    }
+
     /// Scheme, host and port, as browsers write them.
     pub(crate) fn origin(&self) -> String {
         self.public.origin().ascii_serialization()
