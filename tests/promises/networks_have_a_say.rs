@@ -87,7 +87,7 @@ fn a_real_camera_network_votes_and_stands_in_the_books() {
     let viewed = boxwright(&["view", first.to_str().unwrap(), "--save", recording.to_str().unwrap()]).expect_code(0);
     assert!(viewed.err.contains("labels with camera:yolox_nano@0.1.1 (SHA-256 "), "{}", viewed.err);
     // Weights that are not those that the manifest names, and a manifest that is not there.
-    let other = std::fs::read_to_string(&manifest).unwrap().replacen("sha256 = \"", "sha256 = \"00", 1);
+    let other = std::fs::read_to_string(&manifest).unwrap().replacen("sha256 = \"66", "sha256 = \"00", 1);
     std::fs::write(out.path().join("other.toml"), other).unwrap();
     for (file, said) in [("other.toml", "expected weights with the SHA-256 00"), ("nowhere.toml", "cannot read")] {
         let file = out.path().join(file);
