@@ -142,3 +142,63 @@ pub fn detect(
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::carry::Carried;
+    use crate::cluster::{ClusterConfig, cluster};
+    use crate::ground::{GroundConfig, segment};
+
+    const LIDAR_XY: [f64; 2] = [0.0; 2];
+
+    /// A flat place with heaps of points of every size, of which some hang together.
+    fn place(rng: &mut ChaCha8Rng) -> Vec<[f32; 3]> {
+        let mut points: Vec<[f32; 3]> = Vec::new();
+        for step in 0..160 * 160 {
+            points.push([(step % 160) as f32 * 0.5 - 40.0, (step / 160) as f32 * 0.5 - 40.0, rng.random_range(-0.03..0.03)]);
+        }
+        for _ in 0..120 {
+            let (at, size) = (
+                [rng.random_range(-38.0..38.0), rng.random_range(-38.0..38.0)],
+                [0.2f32, 0.2, 0.3].map(|least| rng.random_range(least..6.0)),
+            );
+            let (low, turn) = (rng.random_range(0.0..0.6f32), rng.random_range(0.0..3.0f32));
+            for _ in 0..rng.random_range(4..160) {
+                let [u, v, w] = size.map(|side| rng.random_range(-0.5..0.5) * side);
+                let (sin, cos) = turn.sin_cos();
+                points.push([at[0] + u * cos - v * sin, at[1] + u * sin + v * cos, low + w + size[2] / 2.0]);
+            }
+        }
+        points
+    }
+
+    #[test]
+    fn what_is_left_out_unseen_is_what_would_have_been_left_out() {
+        let taxonomy = Arc::new(Taxonomy::from_toml(include_str!("../../../configs/taxonomy.toml")).unwrap());
+        let (config, mut left_out) = (DetectConfig::default(), 0);
+        for seed in 0..20 {
+            let points = place(&mut ChaCha8Rng::seed_from_u64(seed));
+            let (ground_config, source) = (GroundConfig::default(), (0..points.len() as u32).collect::<Vec<_>>());
+            let ground = segment(&points, [0.0, 0.0, 1.8], &ground_config);
+            let clusters =
+                cluster(&points, &ground.height_above_m, ground_config.band_m, [0.0, 0.0, 1.8], &[], &ClusterConfig::default());
+            let carried = Carried::default();
+            let moments = Moments { stamp_ns: 0, offset_ns: None, source: &source, carried: &carried };
+            let found = |min_score: f64| {
+                let config = DetectConfig { min_score, max_detections: u32::MAX, ..config.clone() };
+                detect(&points, &clusters, &ground.height_above_m, LIDAR_XY, &moments, &taxonomy, &config)
+            };
+            // Nothing is less likely than 0: everything is fitted and voted on.
+            let all = found(0.0);
+            let likely: Vec<Candidate> = all.iter().filter(|one| one.score >= config.min_score).cloned().collect();
+            assert_eq!(found(config.min_score), likely, "seed {seed}");
+            assert!(!likely.is_empty(), "seed {seed}");
+            left_out += all.len() - likely.len();
+        }
+        assert!(left_out > 100, "{left_out}");
+    }
+}
