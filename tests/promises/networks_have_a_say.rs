@@ -89,7 +89,14 @@ fn a_real_camera_network_votes_and_stands_in_the_books() {
     // Weights that are not those that the manifest names, and a manifest that is not there.
     let other = std::fs::read_to_string(&manifest).unwrap().replacen("sha256 = \"66", "sha256 = \"00", 1);
     std::fs::write(out.path().join("other.toml"), other).unwrap();
-    for (file, said) in [("other.toml", "expected weights with the SHA-256 00"), ("nowhere.toml", "cannot read")] {
+    // What does not fit is told before any data is read.
+    let misfit = std::fs::read_to_string(&manifest).unwrap().replacen("classes = 80", "classes = 91", 1);
+    std::fs::write(out.path().join("misfit.toml"), misfit).unwrap();
+    for (file, said) in [
+        ("other.toml", "expected weights with the SHA-256 00"),
+        ("misfit.toml", "the network does not fit the manifest, as a trial shows: expected an output of [1,"),
+        ("nowhere.toml", "cannot read"),
+    ] {
         let file = out.path().join(file);
         let ended = run("none", &["--detector2d", file.to_str().unwrap()]).0.expect_code(1);
         assert!(ended.err.contains(said) && ended.err.contains("hint:"), "{}", ended.err);

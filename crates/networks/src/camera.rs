@@ -33,7 +33,10 @@ impl CameraNetwork {
         loaded.session.check(&[&loaded.manifest.input.name], &[&loaded.manifest.output.name]).map_err(value)?;
         let network = Self { loaded, classes };
         let [width, height] = TRIAL_PX;
-        network.look(&Picture { width, height, rgb: vec![GREY; 3 * width * height] }).map_err(manifest::misfit).map_err(value)?;
+        let tried = network.look(&Picture { width, height, rgb: vec![GREY; 3 * width * height] });
+        // The runtime's words for it name a size that nobody has given: that of the trial.
+        let of_one_size = |error| format!("{error} (a network that takes one size of images only needs input.size_px)");
+        tried.map_err(of_one_size).map_err(manifest::misfit).map_err(value)?;
         Ok(network)
     }
 

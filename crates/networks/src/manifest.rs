@@ -405,9 +405,7 @@ pub(crate) fn class_id(name: &str, taxonomy: &Taxonomy) -> Result<ClassId, Strin
 
 /// What a network said when it was tried before any data.
 pub(crate) fn misfit(message: String) -> String {
-    format!(
-        "the network does not fit the manifest, as a trial shows (one of a single size of images needs input.size_px): {message}"
-    )
+    format!("the network does not fit the manifest, as a trial shows: {message}")
 }
 
 /// Reads a manifest and the weights that it names.
@@ -419,7 +417,7 @@ pub(crate) fn load<M: Manifest>(path: &Path) -> Result<Loaded<M>, ManifestError>
     let text =
         String::from_utf8(text).map_err(|error| ManifestError::Syntax { path: shown.clone(), message: error.to_string() })?;
     let manifest: M = toml::from_str(&text).map_err(|error| {
-        let message = other_kind::<M>(&text).map_or_else(|| error.to_string(), str::to_owned);
+        let message = other_kind::<M>(&text).unwrap_or_else(|| error.to_string());
         ManifestError::Syntax { path: shown.clone(), message }
     })?;
     manifest.check().map_err(|message| ManifestError::Value { path: shown.clone(), message })?;
@@ -452,17 +450,13 @@ pub(crate) fn load<M: Manifest>(path: &Path) -> Result<Loaded<M>, ManifestError>
 }
 
 /// What a text is that is no manifest of the kind that is wanted, but one of the other.
-fn other_kind<M: Manifest>(text: &str) -> Option<&'static str> {
-    let [camera, lidar] = [toml::from_str::<CameraManifest>(text).is_ok(), toml::from_str::<LidarManifest>(text).is_ok()];
-    match (M::LOOKS_AT, camera, lidar) {
-        ("sweeps", true, _) => {
-            Some("expected the manifest of a network that looks at sweeps, got one of a network that looks at images")
-        }
-        ("images", _, true) => {
-            Some("expected the manifest of a network that looks at images, got one of a network that looks at sweeps")
-        }
-        _ => None,
-    }
+fn other_kind<M: Manifest>(text: &str) -> Option<String> {
+    let kinds = [
+        (CameraManifest::LOOKS_AT, toml::from_str::<CameraManifest>(text).is_ok()),
+        (LidarManifest::LOOKS_AT, toml::from_str::<LidarManifest>(text).is_ok()),
+    ];
+    let (other, _) = kinds.into_iter().find(|(looks_at, is_one)| *is_one && *looks_at != M::LOOKS_AT)?;
+    Some(format!("expected the manifest of a network that looks at {}, got one of a network that looks at {other}", M::LOOKS_AT))
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
