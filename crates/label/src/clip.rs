@@ -9,6 +9,7 @@
 //! | parked: one pose from all sweeps together | [`still`] |
 //! | moving: one size, heading along the path, smooth centres | [`moving`] |
 //! | boxes that a detector gave whole: one size, headings that do not flip | [`given`] |
+//! | parked: where is it in the sweeps that did not find it? | [`seek`], in what [`remember`] kept |
 //! | the same object twice? | [`duplicates`] |
 //! | how likely is it right? | [`confidence`] |
 //! | what may be an object all the same? | [`suggest`] |
@@ -24,6 +25,10 @@ pub mod still;
 pub mod moving;
 
 pub mod given;
+
+pub mod remember;
+
+pub mod seek;
 
 pub mod duplicates;
 
@@ -53,8 +58,9 @@ use crate::ground::segment;
 use crate::look::{Look, WORTH_A_LOOK, look};
 use crate::models::{ModelError, ModelSpec};
 use crate::moments::Moments;
-use crate::track::{TrackHistory, Tracker};
+use crate::track::{TrackHistory, Tracker, join_parts};
 pub use placed::{How, Placed, Placement};
+use remember::Standing;
 
 /// Options of the finish.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -157,6 +163,7 @@ pub struct ClipLabeler {
     clip: ClipId,
     tracker: Tracker,
     sweeps: Vec<SweepInfo>,
+    standing: Vec<Standing>,
     camera: Option<ModelSpec>,
 }
 
@@ -165,7 +172,7 @@ impl ClipLabeler {
     #[must_use]
     pub fn new(config: &LabelConfig, taxonomy: Arc<Taxonomy>, clip: ClipId) -> Self {
         let tracker = Tracker::new(config.track.clone(), taxonomy.clone());
-        Self { config: config.clone(), taxonomy, clip, tracker, sweeps: Vec::new(), camera: None }
+        Self { config: config.clone(), taxonomy, clip, tracker, sweeps: Vec::new(), standing: Vec::new(), camera: None }
     }
 
     /// The model whose boxes [`Self::sweep_with_looks`] is given: the evidence names it.
@@ -204,6 +211,7 @@ impl ClipLabeler {
         let after_ns = |point: u32| offset_ns?.get(*cleaned.source.get(point as usize)? as usize).copied();
         let (band_m, movers) = (self.config.ground.band_m, self.tracker.movers(input.stamp_ns, &world_from_ego));
         let carried = carry(&mut cleaned.xyz, &ground.height_above_m, band_m, after_ns, &movers);
+        let standing = Standing::of(&cleaned.xyz, &ground.height_above_m, band_m as f32, [origin[0], origin[1]]);
         let expected = self.tracker.expected(input.stamp_ns, &world_from_ego);
         let least = self.config.detect.min_score;
         let scene = Scene {
@@ -223,6 +231,7 @@ impl ClipLabeler {
         found.retain(|candidate| candidate.score >= least);
         let detections = found.len();
         self.tracker.step(self.sweeps.len(), input.stamp_ns, &world_from_ego, found);
+        self.standing.push(standing);
         self.sweeps.push(SweepInfo { sample_id: input.sample_id.clone(), stamp_ns: input.stamp_ns, world_from_ego });
         Ok(self.labels_now(detections, ground.ground_points, cleaned.counts))
     }
@@ -272,17 +281,20 @@ impl ClipLabeler {
     /// Ends the clip.
     #[must_use]
     pub fn finish(self) -> ClipLabels {
-        let Self { config, taxonomy, clip, tracker, sweeps, camera } = self;
-        let all = tracker.finish().into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip));
+        let Self { config, taxonomy, clip, tracker, sweeps, standing, camera } = self;
+        let sweep_at = |number: usize| sweeps.get(number).map(|sweep: &SweepInfo| (sweep.stamp_ns, sweep.world_from_ego));
+        let tracks = join_parts(tracker.finish(), sweep_at, &config.track, &taxonomy);
+        let all = tracks.into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip));
         let is_label = |one: &Placed| one.score >= config.clip.min_score_of(one.class, &taxonomy);
         let (mut placed, unsure): (Vec<Placed>, Vec<Placed>) = all.partition(is_label);
+        placed.iter_mut().for_each(|track| seek::seek(track, &sweeps, &standing, &taxonomy));
         duplicates::drop_weaker(&mut placed);
         config.clip.confidence.apply(&mut placed, &taxonomy);
-        let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip, camera.as_ref());
+        let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip, config.track.max_coast_s, camera.as_ref());
         let mut findings = findings::inspect(&boxes, &tracks, &taxonomy, &config.findings);
         let mut suggestions = suggest::choose(unsure, &placed);
         config.clip.confidence.apply(&mut suggestions, &taxonomy);
-        findings.extend(suggest::findings(&suggestions, &sweeps, clip, &taxonomy, &config.clip));
+        findings.extend(suggest::findings(&suggestions, &sweeps, clip, &taxonomy, &config));
         findings.sort_by_key(|one| (one.stamp_ns, one.rule, one.track_id));
         ClipLabels { boxes, tracks, findings }
     }

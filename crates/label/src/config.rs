@@ -66,6 +66,7 @@ impl LabelConfig {
         within("look.min_height_px", self.look.min_height_px, 0.0, 1e4, "0 to 10000")?;
         within("track.birth_score", self.track.birth_score, 0.0, 1.0, "0 to 1")?;
         within("track.high_score", self.track.high_score, 0.0, 1.0, "0 to 1")?;
+        within("track.max_join_s", self.track.max_join_s, 0.0, 60.0, "0 to 60")?;
         within("track.max_coast_s", self.track.max_coast_s, 0.0, 60.0, "0 to 60")?;
         within("track.confirm_hits", f64::from(self.track.confirm_hits), 1.0, 100.0, "1 to 100")?;
         within("clip.min_score", self.clip.min_score, 0.0, 1.0, "0 to 1")?;

@@ -10,6 +10,8 @@ mod assign;
 
 mod kalman;
 
+mod join;
+
 mod newborn;
 
 mod seen;
@@ -26,6 +28,7 @@ use crate::carry::Mover;
 use crate::classify::Kind;
 use crate::cluster::Expected;
 use crate::detect::Candidate;
+pub use join::join_parts;
 pub use kalman::Kalman;
 pub use seen::{Seen, SeenBox};
 
@@ -43,6 +46,8 @@ pub struct TrackConfig {
     pub max_coast_s: f64,
     /// A tentative track that is unseen for longer ends (seconds).
     pub tentative_coast_s: f64,
+    /// Tracks that are parts of one are joined over gaps up to this, what stands over any (seconds).
+    pub max_join_s: f64,
     /// Farthest that a vehicle may be from where it was expected (metres). Where a vehicle that was seen once is expected is not known: see
     /// [`newborn`].
     pub vehicle_gate_m: f64,
@@ -58,6 +63,7 @@ impl Default for TrackConfig {
             confirm_hits: 3,
             max_coast_s: 1.0,
             tentative_coast_s: 0.25,
+            max_join_s: 2.0,
             vehicle_gate_m: 3.0,
             person_gate_m: 1.5,
         }

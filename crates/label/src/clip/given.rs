@@ -58,6 +58,7 @@ pub fn place(
             world_from_box: Cuboid::upright(one.center_m, one.size_lwh_m, yaw_rad),
             velocity_mps: velocities[index],
             num_points: s.num_points,
+            sought: false,
         }
     };
     Some((how, path.sightings.iter().enumerate().map(at).collect()))

@@ -65,6 +65,7 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy, config: &ClipC
             world_from_box: Cuboid::upright(world, size, headings[index]),
             velocity_mps: smooth[index].velocity,
             num_points: s.num_points,
+            sought: false,
         }
     };
     let how = How { size_source: source, refined, edge_m, refused_edge_m };

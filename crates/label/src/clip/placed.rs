@@ -200,6 +200,8 @@ pub struct Placement {
     pub velocity_mps: [f64; 2],
     /// Lidar points.
     pub num_points: u32,
+    /// No detection of its own: found in the sweep because the rest of the track says where it stood ([`super::seek`]).
+    pub sought: bool,
 }
 
 /// How the boxes of a track came about: what the finish proposed, and whether the acceptance test took it.

@@ -27,6 +27,9 @@ const MUCH_BETTER: f64 = 0.75;
 /// and better by at least this (metres).
 const MUCH_BETTER_M: f64 = 0.02;
 
+/// [`How::refined`] of what stands at one pose in all sweeps.
+pub(super) const ONE_POSE: &str = "one_pose";
+
 /// One placement a sighting, all at the same pose unless the vehicle's own pose drifts, and how that came about.
 #[must_use]
 pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(How, Vec<Placement>)> {
@@ -45,7 +48,7 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(How
         .filter(|(edge_m, _)| *edge_m < MUCH_BETTER * one_m - MUCH_BETTER_M);
     let (how, kept) = match better {
         Some((edge_m, kept)) => (How { size_source: kept.source, refined: "followed", edge_m, refused_edge_m: Some(one_m) }, kept),
-        None => (How { size_source: source, refined: "one_pose", edge_m: one_m, refused_edge_m: None }, one),
+        None => (How { size_source: source, refined: ONE_POSE, edge_m: one_m, refused_edge_m: None }, one),
     };
     let size = Vector3::new(kept.length_width[0], kept.length_width[1], height);
     let at = |(s, center): (&Sighting, &[f64; 2])| Placement {
@@ -59,6 +62,7 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(How
         ),
         velocity_mps: [0.0; 2],
         num_points: s.num_points,
+        sought: false,
     };
     Some((how, path.sightings.iter().zip(&kept.centers).map(at).collect()))
 }

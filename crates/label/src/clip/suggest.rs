@@ -2,14 +2,15 @@
 //!
 //! Recall that is bought with false labels costs everybody who reads them; recall that is offered costs one look. So a track that is not sure
 //! enough for a label and stands in no label is suggested, as a finding `BW-L007` that bears its boxes, and becomes a label only when a person
-//! says so. How low a score may be is [`ClipConfig::min_suggested_score`]; the queue orders suggestions by the probability that
+//! says so. How low a score may be is [`super::ClipConfig::min_suggested_score`]; the queue orders suggestions by the probability that
 //! [`super::confidence`] makes of the score.
 
 use boxwright_model::{Box3, ClipId, Finding, Severity, Taxonomy};
 use serde_json::json;
 
 use super::placed::Placed;
-use super::{ClipConfig, SweepInfo, duplicates, write};
+use super::{SweepInfo, duplicates, write};
+use crate::config::LabelConfig;
 
 /// Most suggestions of a clip, the likeliest ones. A look takes 1.5 s: more than five minutes of maybes in twenty seconds of driving mean
 /// that the options do not fit the sensor.
@@ -34,9 +35,9 @@ pub fn findings(
     sweeps: &[SweepInfo],
     clip: ClipId,
     taxonomy: &Taxonomy,
-    config: &ClipConfig,
+    config: &LabelConfig,
 ) -> Vec<Finding> {
-    let (boxes, tracks) = write::write(suggestions, sweeps, clip, config, None);
+    let (boxes, tracks) = write::write(suggestions, sweeps, clip, &config.clip, config.track.max_coast_s, None);
     let of_track = |track: &boxwright_model::Track| {
         let boxes: Vec<&Box3> = boxes.iter().filter(|one| one.track_id == track.track_id).collect();
         let best = boxes.iter().copied().reduce(|best, one| if one.num_lidar_pts > best.num_lidar_pts { one } else { best })?;

@@ -14,6 +14,8 @@ use crate::models::ModelSpec;
 #[derive(Serialize)]
 struct Evidence<'a> {
     points: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sought: bool,
     hits: usize,
     logits: Vec<f64>,
     size: &'a str,
@@ -65,6 +67,7 @@ pub fn write(
     sweeps: &[SweepInfo],
     clip: ClipId,
     config: &ClipConfig,
+    max_gap_s: f64,
     camera: Option<&ModelSpec>,
 ) -> (Vec<Box3>, Vec<Track>) {
     let mut boxes = Vec::new();
@@ -72,7 +75,7 @@ pub fn write(
     let model = config.confidence.id();
     for track in placed {
         let start = boxes.len();
-        for (placement, predicted) in with_gaps(track, sweeps) {
+        for (placement, predicted) in with_gaps(track, sweeps, max_gap_s) {
             if let Some(info) = sweeps.get(placement.sweep) {
                 let evidence = evidence(track, &placement, camera, &model);
                 boxes.push(Box3 { evidence, ..box_of(track, &placement, predicted, info, clip, config) });
@@ -85,11 +88,12 @@ pub fn write(
     (boxes, tracks)
 }
 
-/// The placements, and between them one for each sweep in which the object was not seen.
-fn with_gaps(track: &Placed, sweeps: &[SweepInfo]) -> Vec<(Placement, bool)> {
+/// The placements, and between them one for each sweep in which the object was not seen, where that was not for longer than told.
+fn with_gaps(track: &Placed, sweeps: &[SweepInfo], max_gap_s: f64) -> Vec<(Placement, bool)> {
     let mut all: Vec<(Placement, bool)> = Vec::with_capacity(track.placements.len());
     for placement in &track.placements {
-        if let Some((before, _)) = all.last().copied() {
+        let seconds = |before: &Placement| placement.stamp_ns.saturating_sub(before.stamp_ns) as f64 * 1e-9;
+        if let Some((before, _)) = all.last().copied().filter(|(before, _)| seconds(before) <= max_gap_s) {
             let gap = before.sweep + 1..placement.sweep;
             all.extend(gap.filter_map(|sweep| Some((between(&before, placement, sweep, sweeps.get(sweep)?.stamp_ns), true))));
         }
@@ -98,7 +102,8 @@ fn with_gaps(track: &Placed, sweeps: &[SweepInfo]) -> Vec<(Placement, bool)> {
     all
 }
 
-fn between(before: &Placement, after: &Placement, sweep: usize, stamp_ns: i64) -> Placement {
+/// Where it was at a stamp between two placements, on the straight way.
+pub(super) fn between(before: &Placement, after: &Placement, sweep: usize, stamp_ns: i64) -> Placement {
     let span = (after.stamp_ns.saturating_sub(before.stamp_ns)).max(1) as f64;
     let share = ((stamp_ns.saturating_sub(before.stamp_ns)) as f64 / span).clamp(0.0, 1.0);
     let (a, b) = (&before.world_from_box, &after.world_from_box);
@@ -106,7 +111,7 @@ fn between(before: &Placement, after: &Placement, sweep: usize, stamp_ns: i64) -
     let center = a.center_m.lerp(&b.center_m, share);
     let velocity = [0, 1].map(|axis| before.velocity_mps[axis] * (1.0 - share) + after.velocity_mps[axis] * share);
     let world_from_box = Cuboid::upright(center, a.size_lwh_m, a.yaw_rad() + share * turn);
-    Placement { sweep, stamp_ns, points_ns: [stamp_ns; 2], world_from_box, velocity_mps: velocity, num_points: 0 }
+    Placement { sweep, stamp_ns, points_ns: [stamp_ns; 2], world_from_box, velocity_mps: velocity, num_points: 0, sought: false }
 }
 
 fn box_of(track: &Placed, placement: &Placement, predicted: bool, info: &SweepInfo, clip: ClipId, config: &ClipConfig) -> Box3 {
@@ -147,7 +152,8 @@ fn evidence(track: &Placed, placement: &Placement, camera: Option<&ModelSpec>, m
     });
     let evidence = Evidence {
         points: placement.num_points,
-        hits: track.placements.len(),
+        sought: placement.sought,
+        hits: track.placements.iter().filter(|one| !one.sought).count(),
         logits: track.logits.iter().map(rounded).collect(),
         size: track.how.size_source,
         is_static: track.motion.is_static,

@@ -74,6 +74,19 @@ impl Kalman {
         self.covariance[0].max(0.0).sqrt()
     }
 
+    /// Squared distance of two independent states in standard deviations of their difference, positions and velocities together (four degrees of
+    /// freedom).
+    pub(super) fn distance2(&self, other: &Self) -> f64 {
+        let [pp, pv, vv] = [0, 1, 2].map(|at| self.covariance[at] + other.covariance[at]);
+        let determinant = (pp * vv - pv * pv).max(f64::MIN_POSITIVE);
+        let of_axis = |axis: usize| {
+            let dp = self.position_m[axis] - other.position_m[axis];
+            let dv = self.velocity_mps[axis] - other.velocity_mps[axis];
+            (vv * dp * dp - 2.0 * pv * dp * dv + pp * dv * dv) / determinant
+        };
+        of_axis(0) + of_axis(1)
+    }
+
     /// Speed in m/s.
     #[must_use]
     pub fn speed_mps(&self) -> f64 {

@@ -180,3 +180,54 @@ fn what_only_a_camera_is_sure_of_is_not_expected() {
         "the same camera, with a shape that may be anything and with one that is a car"
     );
 }
+
+/// Tracks a car that is seen in some of 60 sweeps, and joins the parts.
+fn joined(seen: impl Fn(usize) -> Vec<[f64; 2]>) -> Vec<(u32, Vec<usize>)> {
+    let (taxonomy, config) = (taxonomy(), TrackConfig::default());
+    let mut tracker = Tracker::new(config.clone(), taxonomy.clone());
+    for sweep in 0..60 {
+        let cars = seen(sweep).into_iter().map(|[x, y]| car(x, y, &taxonomy)).collect();
+        tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), cars);
+    }
+    let sweep_at = |sweep: usize| Some((sweep as i64 * STEP_NS, Pose::identity()));
+    let tracks = join_parts(tracker.finish(), sweep_at, &config, &taxonomy);
+    tracks.into_iter().map(|track| (track.number, track.observations.iter().map(|one| one.sweep).collect())).collect()
+}
+
+#[test]
+fn a_car_that_was_hidden_for_longer_than_a_track_coasts_is_one_track() {
+    let hidden = |sweep: usize| (20..35).contains(&sweep);
+    let way = |sweep: usize| [0.8 * sweep as f64 - 20.0, 6.0];
+    let tracks = joined(|sweep| if hidden(sweep) { vec![] } else { vec![way(sweep)] });
+    assert_eq!(tracks, [(0, (0..60).filter(|sweep| !hidden(*sweep)).collect::<Vec<_>>())]);
+    // Three seconds are too long for what drives, and no time is for what stands.
+    let hidden = |sweep: usize| (15..45).contains(&sweep);
+    assert_eq!(joined(|sweep| if hidden(sweep) { vec![] } else { vec![way(sweep)] }).len(), 2);
+    let tracks = joined(|sweep| if hidden(sweep) { vec![] } else { vec![[20.0, 6.0]] });
+    assert_eq!(tracks, [(0, (0..60).filter(|sweep| !hidden(*sweep)).collect::<Vec<_>>())]);
+    // Three parts.
+    let hidden = |sweep: usize| (15..27).contains(&sweep) || (40..52).contains(&sweep);
+    let tracks = joined(|sweep| if hidden(sweep) { vec![] } else { vec![way(sweep)] });
+    assert_eq!(tracks, [(0, (0..60).filter(|sweep| !hidden(*sweep)).collect::<Vec<_>>())]);
+}
+
+#[test]
+fn other_cars_are_not_joined() {
+    // One drives out of sight, another comes into sight the other way, where the first one would be by then.
+    let tracks = joined(|sweep| match sweep {
+        0..20 => vec![[0.8 * sweep as f64 - 20.0, 6.0]],
+        35..60 => vec![[8.0 - 0.8 * (sweep as f64 - 35.0), 6.0]],
+        _ => vec![],
+    });
+    assert_eq!(tracks.iter().map(|(number, seen)| (*number, seen.len())).collect::<Vec<_>>(), [(0, 20), (1, 25)]);
+    // One stands nearer than the other could have braked.
+    let tracks = joined(|sweep| match sweep {
+        0..20 => vec![[0.8 * sweep as f64 - 20.0, 6.0]],
+        35..60 => vec![[-3.5, 6.0]],
+        _ => vec![],
+    });
+    assert_eq!(tracks.len(), 2);
+    // Two that are seen at once.
+    let tracks = joined(|sweep| if sweep < 30 { vec![[10.0, 6.0]] } else { vec![[10.0, 6.0], [10.0, 10.0]] });
+    assert_eq!(tracks.iter().map(|(_, seen)| seen.len()).collect::<Vec<_>>(), [60, 30]);
+}

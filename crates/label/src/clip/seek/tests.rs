@@ -1,0 +1,127 @@
+//! A parked car, in sweeps that its track did not find it in.
+
+use boxwright_model::{Cuboid, Pose};
+use nalgebra::Vector3;
+
+use super::*;
+use crate::clip::motion::Motion;
+use crate::clip::placed::How;
+use crate::look::TrackLooks;
+
+const SWEEPS: usize = 40;
+/// The sweeps of its own sightings.
+const SEEN: std::ops::Range<usize> = 20..30;
+
+fn taxonomy() -> Taxonomy {
+    Taxonomy::from_toml(include_str!("../../../../../configs/taxonomy.toml")).unwrap()
+}
+
+fn cuboid() -> Cuboid {
+    Cuboid::upright(Vector3::new(12.0, 6.0, 0.75), Vector3::new(4.5, 1.8, 1.5), 0.3)
+}
+
+/// Points on the two faces that a lidar at the origin sees, the rows of points `gap_m` apart.
+fn car(gap_m: f64) -> Vec<[f32; 3]> {
+    let (sin, cos) = 0.3f64.sin_cos();
+    let at = |along: f64, across: f64, z: f64| {
+        [(12.0 + along * cos - across * sin) as f32, (6.0 + along * sin + across * cos) as f32, z as f32]
+    };
+    let steps = |length: f64| (0..=(length / gap_m) as usize).map(move |step| step as f64 * gap_m - length / 2.0);
+    let heights = [0.4, 0.8, 1.2];
+    let side = steps(4.5).flat_map(|along| heights.map(|z| at(along, -0.9, z)));
+    let front = steps(1.8).flat_map(|across| heights.map(|z| at(-2.25, across, z)));
+    side.chain(front).collect()
+}
+
+/// A hedge that grows through the place of the car: as many points, everywhere.
+fn thicket() -> Vec<[f32; 3]> {
+    let cells = (0..60).flat_map(|x| (0..40).map(move |y| [9.0 + 0.1 * x as f32, 4.0 + 0.1 * y as f32, 1.0]));
+    cells.collect()
+}
+
+/// Seeks the car in a clip; the sweeps that the track has then, and how many of them were sought.
+fn sought(change: impl Fn(&mut Placed), scene: impl Fn(usize) -> Vec<[f32; 3]>) -> (Vec<usize>, usize) {
+    let pose = |sweep: usize| Pose::translation(0.3 * sweep as f64, 0.0, 0.0);
+    let sweeps: Vec<SweepInfo> = (0..SWEEPS)
+        .map(|sweep| SweepInfo { sample_id: "v".into(), stamp_ns: sweep as i64 * NS_PER_S / 10, world_from_ego: pose(sweep) })
+        .collect();
+    let standing: Vec<Standing> = (0..SWEEPS)
+        .map(|sweep| {
+            let ahead_m = 0.3 * sweep as f32;
+            let points: Vec<[f32; 3]> = scene(sweep).iter().map(|[x, y, z]| [x - ahead_m, *y, *z]).collect();
+            let heights: Vec<f32> = points.iter().map(|p| p[2]).collect();
+            Standing::of(&points, &heights, 0.22, [0.0; 2])
+        })
+        .collect();
+    let placement = |sweep: usize| Placement {
+        sweep,
+        stamp_ns: sweeps[sweep].stamp_ns,
+        points_ns: [sweeps[sweep].stamp_ns; 2],
+        world_from_box: cuboid(),
+        velocity_mps: [0.0; 2],
+        num_points: 100,
+        sought: false,
+    };
+    let taxonomy = taxonomy();
+    let still =
+        Motion { is_static: true, shift_m: 0.0, speed_mps: 0.0, heading_rad: 0.0, wander_m: 0.0, jitter_m: 0.0, halfway: 0.5 };
+    let mut track = Placed {
+        number: 0,
+        class: taxonomy.find("car").unwrap(),
+        score: 0.8,
+        raw_score: 0.8,
+        motion: still,
+        how: How { size_source: "seen", refined: ONE_POSE, edge_m: 0.0, refused_edge_m: None },
+        logits: vec![],
+        looks: TrackLooks::default(),
+        given_by: None,
+        placements: SEEN.filter(|sweep| *sweep != 24).map(placement).collect(),
+    };
+    change(&mut track);
+    seek(&mut track, &sweeps, &standing, &taxonomy);
+    assert!(track.placements.iter().all(|one| one.world_from_box == cuboid()));
+    let found = |one: &&Placement| one.sought && one.num_points > 50;
+    (track.placements.iter().map(|one| one.sweep).collect(), track.placements.iter().filter(found).count())
+}
+
+#[test]
+fn a_parked_car_is_found_in_all_sweeps_that_hold_it() {
+    let (seen, added) = sought(|_| {}, |_| car(0.05));
+    assert_eq!((seen, added), ((0..SWEEPS).collect(), SWEEPS - SEEN.len() + 1));
+    // Its neighbours are none of its business.
+    let hedge = |x0: f32| (0..40).map(move |step| [x0 + 0.1 * step as f32, 4.0, 1.0]);
+    let crowded = |_: usize| car(0.05).into_iter().chain(hedge(5.0)).chain(hedge(15.0)).collect::<Vec<_>>();
+    assert_eq!(sought(|_| {}, crowded).0, (0..SWEEPS).collect::<Vec<_>>());
+}
+
+#[test]
+fn it_is_not_found_where_nothing_few_points_or_something_else_is() {
+    // It came at the fifteenth sweep and left with the thirty-fifth.
+    let there = |sweep: usize| (15..35).contains(&sweep);
+    for other in [vec![], car(0.5), thicket()] {
+        let (seen, added) = sought(|_| {}, |sweep| if there(sweep) { car(0.05) } else { other.clone() });
+        assert_eq!((seen, added), ((15..35).collect(), 11), "{} other points", other.len());
+    }
+}
+
+#[test]
+fn the_search_ends_where_it_was_not_there_for_a_second() {
+    let there = |sweep: usize| sweep < 3 || (7..9).contains(&sweep) || sweep >= 20;
+    let (seen, _) = sought(|_| {}, |sweep| if there(sweep) { car(0.05) } else { vec![] });
+    // From sweep 20 back nothing is there for eleven sweeps: a second is ten.
+    assert_eq!(seen, (20..SWEEPS).collect::<Vec<_>>());
+    let (seen, _) = sought(|_| {}, |sweep| if there(sweep) || sweep == 12 { car(0.05) } else { vec![] });
+    let found = [0, 1, 2, 7, 8, 12].into_iter().chain(20..SWEEPS);
+    assert_eq!(seen, found.collect::<Vec<_>>());
+}
+
+#[test]
+fn only_sure_vehicles_that_stand_at_one_pose_are_looked_for_before_and_after_they_were_seen() {
+    let own: Vec<usize> = SEEN.filter(|sweep| *sweep != 24).collect();
+    let (all, scene) = (SEEN.collect::<Vec<_>>(), |_| car(0.05));
+    assert_eq!(sought(|track| track.score = 0.4, scene).0, own);
+    assert_eq!(sought(|track| track.motion.is_static = false, scene).0, own);
+    assert_eq!(sought(|track| track.class = taxonomy().find("pedestrian").unwrap(), scene).0, own);
+    // Where the vehicle's own pose drifts, only between sightings.
+    assert_eq!(sought(|track| track.how.refined = "followed", scene).0, all);
+}

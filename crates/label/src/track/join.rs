@@ -1,0 +1,150 @@
+//! Tracks that are parts of one: forward and backward at once.
+//!
+//! A filter that runs forward knows an object best where a track ends, one that runs backward where a track begins. Where an object was hidden for
+//! longer than a track may coast, both are asked where it was in the middle of the gap: the forward filter of the track that ended, and the backward
+//! filter of the one that began. Where they agree in position and velocity (the test of track-to-track association, Bar-Shalom, Willett and Tian,
+//! "Tracking and Data Fusion", 2011, section 9.2), and no other track fits as well, both are one track. The gap has no boxes: nobody saw the object in it.
+//!
+//! What stands needs no such guess: it stood in the gap, too, however long that was.
+
+use boxwright_model::time::NS_PER_S;
+use boxwright_model::{Pose, Taxonomy};
+
+use super::{Kalman, Seen, TrackConfig, TrackHistory, assign, kalman};
+use crate::classify::Kind;
+
+/// The 90th percentile of chi-square with four degrees of freedom: of two objects one in ten may stay apart, because what is joined wrongly costs a reviewer
+/// more than what is not joined.
+const MAX_DISTANCE2: f64 = 7.78;
+/// What ends and begins within this stands (metres): sides that come into view move a centre by no more.
+const STANDS_M: f64 = 1.0;
+/// Fewest sightings from which it is known that something stands.
+const STANDS_HITS: usize = 5;
+/// Largest part of its height, and of its length, by which two parts of one object differ.
+const SIZE_SLACK: f64 = 0.4;
+
+/// A track as both filters know it.
+struct Ends {
+    kind: Kind,
+    /// Stamps of the first and the last sighting.
+    stamps_ns: [i64; 2],
+    /// Backward at the first sighting, forward at the last.
+    states: [Kalman; 2],
+    size_lwh_m: [f64; 3],
+    stands: bool,
+}
+
+/// Joins the tracks that are parts of one; the number of the first part stays. Tracks come and leave in order of their numbers. `sweep_at` tells the
+/// stamp of a sweep and where the vehicle was then: without poses, what stands beside a road seems to move with every turn of the vehicle, and parts
+/// are not told from others.
+#[must_use]
+pub fn join_parts<S: Seen>(
+    tracks: Vec<TrackHistory<S>>,
+    sweep_at: impl Fn(usize) -> Option<(i64, Pose)>,
+    config: &TrackConfig,
+    taxonomy: &Taxonomy,
+) -> Vec<TrackHistory<S>> {
+    let ends: Vec<Option<Ends>> = tracks.iter().map(|track| track.ends(&sweep_at, taxonomy)).collect();
+    let mut edges = Vec::new();
+    for (left, before) in ends.iter().enumerate() {
+        for (right, after) in ends.iter().enumerate() {
+            let (Some(before), Some(after)) = (before, after) else { continue };
+            if let Some(cost) = cost(before, after, config) {
+                edges.push(assign::Edge { left, right, cost });
+            }
+        }
+    }
+    let mut next: Vec<Option<usize>> = vec![None; tracks.len()];
+    let mut is_later_part = vec![false; tracks.len()];
+    for (left, right) in assign::assign(&edges) {
+        next[left] = Some(right);
+        is_later_part[right] = true;
+    }
+    let mut parts: Vec<Option<TrackHistory<S>>> = tracks.into_iter().map(Some).collect();
+    let mut joined = Vec::with_capacity(parts.len());
+    for first in 0..parts.len() {
+        let Some(mut whole) = parts[first].take_if(|_| !is_later_part[first]) else { continue };
+        let mut at = first;
+        // A part begins after the one before it ended, so no chain comes back to where it began.
+        while let Some(part) = next[at].and_then(|part| {
+            at = part;
+            parts[part].take()
+        }) {
+            whole = whole.with_later_part(part);
+        }
+        joined.push(whole);
+    }
+    joined
+}
+
+/// How badly two tracks fit as parts of one; `None` where they cannot be.
+fn cost(before: &Ends, after: &Ends, config: &TrackConfig) -> Option<f64> {
+    let gap_ns = after.stamps_ns[0].checked_sub(before.stamps_ns[1]).filter(|gap| *gap > 0)?;
+    if before.kind != after.kind {
+        return None;
+    }
+    let differ = |axis: usize| {
+        let (a, b) = (before.size_lwh_m[axis], after.size_lwh_m[axis]);
+        (a - b).abs() / a.max(b)
+    };
+    if differ(0).max(differ(2)) > SIZE_SLACK {
+        return None;
+    }
+    let gap_s = gap_ns as f64 / NS_PER_S as f64;
+    let size = differ(0) + differ(2);
+    if before.stands && after.stands {
+        let away = distance(&before.states[1], &after.states[0]);
+        return (away <= STANDS_M).then_some(away + size);
+    }
+    if gap_s > config.max_join_s {
+        return None;
+    }
+    let motion = kalman::Motion::of(before.kind);
+    let (mut forward, mut backward) = (before.states[1], after.states[0]);
+    forward.predict(gap_s / 2.0, motion);
+    backward.predict(-gap_s / 2.0, motion);
+    let limit_m = if before.kind == Kind::Vehicle { config.vehicle_gate_m } else { config.person_gate_m };
+    let distance2 = forward.distance2(&backward);
+    (distance(&forward, &backward) <= limit_m && distance2 <= MAX_DISTANCE2).then_some(distance2 + size)
+}
+
+fn distance(a: &Kalman, b: &Kalman) -> f64 {
+    (a.position_m[0] - b.position_m[0]).hypot(a.position_m[1] - b.position_m[1])
+}
+
+impl<S: Seen> TrackHistory<S> {
+    fn ends(&self, sweep_at: impl Fn(usize) -> Option<(i64, Pose)>, taxonomy: &Taxonomy) -> Option<Ends> {
+        let class = taxonomy.get(self.class);
+        let kind = Kind::of(class);
+        let seen: Option<Vec<(i64, [f64; 2], f64)>> = self
+            .observations
+            .iter()
+            .map(|one| {
+                let (stamp_ns, world_from_ego) = sweep_at(one.sweep)?;
+                let center = self.measure(&one.candidate, &world_from_ego);
+                Some((stamp_ns.saturating_add(one.candidate.after_ns()), center, one.candidate.sigma_m()))
+            })
+            .collect();
+        let seen = seen?;
+        let run = |order: &mut dyn Iterator<Item = &(i64, [f64; 2], f64)>| {
+            let (mut stamp_ns, first, _) = *order.next()?;
+            let mut kalman = Kalman::at(first, kalman::Motion::of(kind));
+            for (next_ns, center, sigma_m) in order {
+                let seconds = next_ns.saturating_sub(stamp_ns) as f64 / NS_PER_S as f64;
+                kalman.predict(seconds, kalman::Motion::of(kind));
+                kalman.update(*center, *sigma_m);
+                stamp_ns = *next_ns;
+            }
+            Some(kalman)
+        };
+        let states = [run(&mut seen.iter().rev())?, run(&mut seen.iter())?];
+        let stands = seen.len() >= STANDS_HITS && distance(&states[0], &states[1]) <= STANDS_M;
+        Some(Ends { kind, stamps_ns: [seen.first()?.0, seen.last()?.0], states, size_lwh_m: self.size_lwh_m, stands })
+    }
+
+    /// One track of both: what is known at the end is what the later part knows.
+    fn with_later_part(mut self, later: Self) -> Self {
+        self.observations.extend(later.observations);
+        Self { number: self.number, observations: self.observations, ..later }
+    }
+}
