@@ -283,7 +283,10 @@ impl ClipLabeler {
     pub fn finish(self) -> ClipLabels {
         let Self { config, taxonomy, clip, tracker, sweeps, standing, camera } = self;
         let sweep_at = |number: usize| sweeps.get(number).map(|sweep: &SweepInfo| (sweep.stamp_ns, sweep.world_from_ego));
-        let tracks = join_parts(tracker.finish(), sweep_at, &config.track, &taxonomy);
+        let stands = |track: &TrackHistory| {
+            placed::Path::of(track, &sweeps).is_some_and(|path| motion::judge(&path, &taxonomy, &config.clip).is_static)
+        };
+        let tracks = join_parts(tracker.finish(), sweep_at, stands, &config.track, &taxonomy);
         let all = tracks.into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip));
         let is_label = |one: &Placed| one.score >= config.clip.min_score_of(one.class, &taxonomy);
         let (mut placed, unsure): (Vec<Placed>, Vec<Placed>) = all.partition(is_label);

@@ -3,7 +3,7 @@
 //! A parked vehicle stands where it stands in every sweep of the clip, also in those in which it hung together with a hedge, or was hidden by half. Its box
 //! is known at the end; what [`super::remember`] kept says whether there is something in it. From its first and its last sighting on, sweep by sweep, the box
 //! is put where it stood; it stays there where enough points lie in it and where they lie on its sides, as those of its own sightings do. The search
-//! ends where the vehicle was not there for a second, or cannot be seen any more.
+//! ends where the vehicle was not there for half a second, cannot be seen any more, or was found as often as it had been seen.
 
 use boxwright_model::Taxonomy;
 use boxwright_model::time::NS_PER_S;
@@ -16,8 +16,8 @@ use crate::classify::Kind;
 
 /// Points this far outside of the box are still the vehicle's (metres).
 const MARGIN_M: f64 = 0.15;
-/// Fewest points in the box.
-const LEAST_POINTS: u32 = 10;
+/// Fewest points in the box: fewer lie on its sides by chance.
+const LEAST_POINTS: u32 = 25;
 /// A track that is less sure of itself is not looked for: what is no vehicle would be none in more sweeps.
 const LEAST_SCORE: f64 = 0.5;
 /// Part of the points that must be there of those that its own sightings promise for this range.
@@ -25,7 +25,7 @@ const LEAST_SHARE: f64 = 0.3;
 /// How much farther than in its own sightings the points may be from the sides of the box (metres).
 const WORSE_M: f64 = 0.05;
 /// The search ends where the vehicle was not found for this long.
-const GIVE_UP_NS: u64 = NS_PER_S as u64;
+const GIVE_UP_NS: u64 = NS_PER_S as u64 / 2;
 
 /// Adds the sweeps in which a parked vehicle is where it must be.
 pub fn seek(track: &mut Placed, sweeps: &[SweepInfo], standing: &[Standing], taxonomy: &Taxonomy) {
@@ -48,10 +48,12 @@ pub fn seek(track: &mut Placed, sweeps: &[SweepInfo], standing: &[Standing], tax
     }
     // Where the vehicle's own pose drifts, nothing is known of where a thing stood before and after it was seen.
     if track.how.refined == ONE_POSE {
+        // What was hardly seen is not made much of.
+        let most = track.placements.len();
         let before = (0..first.sweep).rev();
         let after = last.sweep + 1..sweeps.len();
-        found.extend(wanted.outward(&first, before, sweeps, standing));
-        found.extend(wanted.outward(&last, after, sweeps, standing));
+        found.extend(wanted.outward(&first, before, most, sweeps, standing));
+        found.extend(wanted.outward(&last, after, most, sweeps, standing));
     }
     track.placements.extend(found);
     track.placements.sort_by_key(|one| one.sweep);
@@ -86,6 +88,7 @@ impl Wanted {
         &self,
         end: &Placement,
         outward: impl Iterator<Item = usize>,
+        most: usize,
         sweeps: &[SweepInfo],
         standing: &[Standing],
     ) -> Vec<Placement> {
@@ -93,7 +96,7 @@ impl Wanted {
         let mut seen_ns = end.stamp_ns;
         for sweep in outward {
             let stamp_ns = sweeps[sweep].stamp_ns;
-            if stamp_ns.abs_diff(seen_ns) > GIVE_UP_NS {
+            if stamp_ns.abs_diff(seen_ns) > GIVE_UP_NS || found.len() >= most {
                 break;
             }
             if let Some(placement) = self.in_sweep(end, sweep, sweeps, standing) {

@@ -16,10 +16,8 @@ use crate::classify::Kind;
 /// The 90th percentile of chi-square with four degrees of freedom: of two objects one in ten may stay apart, because what is joined wrongly costs a reviewer
 /// more than what is not joined.
 const MAX_DISTANCE2: f64 = 7.78;
-/// What ends and begins within this stands (metres): sides that come into view move a centre by no more.
+/// Two parts that stand are one where they stand within this of each other (metres): sides that come into view move a centre by no more.
 const STANDS_M: f64 = 1.0;
-/// Fewest sightings from which it is known that something stands.
-const STANDS_HITS: usize = 5;
 /// Largest part of its height, and of its length, by which two parts of one object differ.
 const SIZE_SLACK: f64 = 0.4;
 
@@ -36,15 +34,16 @@ struct Ends {
 
 /// Joins the tracks that are parts of one; the number of the first part stays. Tracks come and leave in order of their numbers. `sweep_at` tells the
 /// stamp of a sweep and where the vehicle was then: without poses, what stands beside a road seems to move with every turn of the vehicle, and parts
-/// are not told from others.
+/// are not told from others. `stands` judges a track as a whole.
 #[must_use]
 pub fn join_parts<S: Seen>(
     tracks: Vec<TrackHistory<S>>,
     sweep_at: impl Fn(usize) -> Option<(i64, Pose)>,
+    stands: impl Fn(&TrackHistory<S>) -> bool,
     config: &TrackConfig,
     taxonomy: &Taxonomy,
 ) -> Vec<TrackHistory<S>> {
-    let ends: Vec<Option<Ends>> = tracks.iter().map(|track| track.ends(&sweep_at, taxonomy)).collect();
+    let ends: Vec<Option<Ends>> = tracks.iter().map(|track| track.ends(&sweep_at, stands(track), taxonomy)).collect();
     let mut edges = Vec::new();
     for (left, before) in ends.iter().enumerate() {
         for (right, after) in ends.iter().enumerate() {
@@ -96,7 +95,8 @@ fn cost(before: &Ends, after: &Ends, config: &TrackConfig) -> Option<f64> {
         let away = distance(&before.states[1], &after.states[0]);
         return (away <= STANDS_M).then_some(away + size);
     }
-    if gap_s > config.max_join_s {
+    // Cars drive out of sight before a row of parked ones all the time, and seldom stop there for good.
+    if before.stands != after.stands || gap_s > config.max_join_s {
         return None;
     }
     let motion = kalman::Motion::of(before.kind);
@@ -113,7 +113,7 @@ fn distance(a: &Kalman, b: &Kalman) -> f64 {
 }
 
 impl<S: Seen> TrackHistory<S> {
-    fn ends(&self, sweep_at: impl Fn(usize) -> Option<(i64, Pose)>, taxonomy: &Taxonomy) -> Option<Ends> {
+    fn ends(&self, sweep_at: impl Fn(usize) -> Option<(i64, Pose)>, stands: bool, taxonomy: &Taxonomy) -> Option<Ends> {
         let class = taxonomy.get(self.class);
         let kind = Kind::of(class);
         let seen: Option<Vec<(i64, [f64; 2], f64)>> = self
@@ -138,7 +138,6 @@ impl<S: Seen> TrackHistory<S> {
             Some(kalman)
         };
         let states = [run(&mut seen.iter().rev())?, run(&mut seen.iter())?];
-        let stands = seen.len() >= STANDS_HITS && distance(&states[0], &states[1]) <= STANDS_M;
         Some(Ends { kind, stamps_ns: [seen.first()?.0, seen.last()?.0], states, size_lwh_m: self.size_lwh_m, stands })
     }
 

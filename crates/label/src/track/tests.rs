@@ -190,7 +190,8 @@ fn joined(seen: impl Fn(usize) -> Vec<[f64; 2]>) -> Vec<(u32, Vec<usize>)> {
         tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), cars);
     }
     let sweep_at = |sweep: usize| Some((sweep as i64 * STEP_NS, Pose::identity()));
-    let tracks = join_parts(tracker.finish(), sweep_at, &config, &taxonomy);
+    let stands = |track: &TrackHistory<Candidate>| track.kalman.speed_mps() < 0.5;
+    let tracks = join_parts(tracker.finish(), sweep_at, stands, &config, &taxonomy);
     tracks.into_iter().map(|track| (track.number, track.observations.iter().map(|one| one.sweep).collect())).collect()
 }
 
