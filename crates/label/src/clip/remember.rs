@@ -54,11 +54,19 @@ impl Standing {
         }
         // Stable: sums of floats depend on their order.
         placed.sort_by_key(|(cell, _)| *cell);
-        let spots = placed.chunk_by(|a, b| a.0 == b.0).map(|of_cell| {
-            let mean = |axis: usize| of_cell.iter().map(|(_, away)| away[axis]).sum::<f32>() / of_cell.len() as f32;
-            Spot { xy: [0, 1].map(|axis| (mean(axis) * PER_M).round() as i16), points: of_cell.len().min(u16::MAX.into()) as u16 }
-        });
-        Self { lidar_xy, spots: spots.collect() }
+        let mut spots: Vec<Spot> = placed
+            .chunk_by(|a, b| a.0 == b.0)
+            .map(|of_cell| {
+                let mean = |axis: usize| of_cell.iter().map(|(_, away)| away[axis]).sum::<f32>() / of_cell.len() as f32;
+                Spot {
+                    xy: [0, 1].map(|axis| (mean(axis) * PER_M).round() as i16),
+                    points: of_cell.len().min(u16::MAX.into()) as u16,
+                }
+            })
+            .collect();
+        // It stays until the end of the clip.
+        spots.shrink_to_fit();
+        Self { lidar_xy, spots }
     }
 
     /// Where the lidar was, ego frame.
