@@ -26,7 +26,7 @@ struct Spot {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Standing {
     lidar_xy: [f64; 2],
-    /// Ordered by x.
+    /// Ordered by column of 20 cm; within one, x differs by less, which `about` allows for at both ends.
     spots: Vec<Spot>,
 }
 

@@ -92,8 +92,12 @@ pub fn write(
 fn with_gaps(track: &Placed, sweeps: &[SweepInfo], max_gap_s: f64) -> Vec<(Placement, bool)> {
     let mut all: Vec<(Placement, bool)> = Vec::with_capacity(track.placements.len());
     for placement in &track.placements {
-        let seconds = |before: &Placement| placement.stamp_ns.saturating_sub(before.stamp_ns) as f64 * 1e-9;
-        if let Some((before, _)) = all.last().copied().filter(|(before, _)| seconds(before) <= max_gap_s) {
+        // As the tracker counts it: from the last sweep with the object to the last one without.
+        let unseen_s = |before: &Placement| {
+            let stamp_ns = |sweep: usize| sweeps.get(sweep).map_or(0, |sweep| sweep.stamp_ns);
+            stamp_ns(placement.sweep.saturating_sub(1)).saturating_sub(stamp_ns(before.sweep)) as f64 * 1e-9
+        };
+        if let Some((before, _)) = all.last().copied().filter(|(before, _)| unseen_s(before) <= max_gap_s) {
             let gap = before.sweep + 1..placement.sweep;
             all.extend(gap.filter_map(|sweep| Some((between(&before, placement, sweep, sweeps.get(sweep)?.stamp_ns), true))));
         }

@@ -3,7 +3,7 @@
 //! A filter that runs forward knows an object best where a track ends, one that runs backward where a track begins. Where an object was hidden for
 //! longer than a track may coast, both are asked where it was in the middle of the gap: the forward filter of the track that ended, and the backward
 //! filter of the one that began. Where they agree in position and velocity (the test of track-to-track association, Bar-Shalom, Willett and Tian,
-//! "Tracking and Data Fusion", 2011, section 9.2), and no other track fits as well, both are one track. The gap has no boxes: nobody saw the object in it.
+//! "Tracking and Data Fusion", 2011, section 9.2), both are one track; where several fit, those pairs that fit best together. The gap has no boxes: nobody saw the object in it.
 //!
 //! What stands needs no such guess: it stood in the gap, too, however long that was.
 
@@ -24,7 +24,9 @@ const SIZE_SLACK: f64 = 0.4;
 /// A track as both filters know it.
 struct Ends {
     kind: Kind,
-    /// Stamps of the first and the last sighting.
+    /// Sweeps of the first and the last sighting.
+    sweeps: [usize; 2],
+    /// When these were measured.
     stamps_ns: [i64; 2],
     /// Backward at the first sighting, forward at the last.
     states: [Kalman; 2],
@@ -79,7 +81,8 @@ pub fn join_parts<S: Seen>(
 /// How badly two tracks fit as parts of one; `None` where they cannot be.
 fn cost(before: &Ends, after: &Ends, config: &TrackConfig) -> Option<f64> {
     let gap_ns = after.stamps_ns[0].checked_sub(before.stamps_ns[1]).filter(|gap| *gap > 0)?;
-    if before.kind != after.kind {
+    // Of one sweep, what is measured later is another object: an object has one sighting a sweep.
+    if before.kind != after.kind || before.sweeps[1] >= after.sweeps[0] {
         return None;
     }
     let differ = |axis: usize| {
@@ -138,7 +141,8 @@ impl<S: Seen> TrackHistory<S> {
             Some(kalman)
         };
         let states = [run(&mut seen.iter().rev())?, run(&mut seen.iter())?];
-        Some(Ends { kind, stamps_ns: [seen.first()?.0, seen.last()?.0], states, size_lwh_m: self.size_lwh_m, stands })
+        let sweeps = [self.observations.first()?.sweep, self.last_sweep()?];
+        Some(Ends { kind, sweeps, stamps_ns: [seen.first()?.0, seen.last()?.0], states, size_lwh_m: self.size_lwh_m, stands })
     }
 
     /// One track of both: what is known at the end is what the later part knows.
