@@ -40,8 +40,10 @@ fn drive() -> Vec<OutgoingMessage> {
 
 fn labels_of(messages: Vec<OutgoingMessage>, partitions: i32, out: &std::path::Path) {
     let broker = TestBroker::start(partitions);
+    let sent = messages.len();
     broker.produce(messages);
     let report = broker.run_until_idle(out).expect_code(0).json();
+    assert_eq!(report["frames"], sent, "{report}");
     assert_eq!(report["late"], 0, "{report}");
     assert_eq!(report["forced_out_of_order"], 0, "{report}");
 }

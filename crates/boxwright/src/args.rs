@@ -133,7 +133,7 @@ pub(crate) struct RunArgs {
     /// Tell Prometheus (/metrics) and health checks (/healthz, /readyz) at this address; port 0 takes a free one
     #[arg(long, value_name = "ADDR")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// End, sealing everything, when nothing came for so long (5s, 500ms, 2m)
+    /// End, sealing everything, when all partitions are at their ends and nothing came for so long (5s, 500ms, 2m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) stop_when_idle: Option<Duration>,
     /// End with one JSON object on stdout instead of a table

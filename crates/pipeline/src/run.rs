@@ -89,8 +89,9 @@ pub struct RunJob {
     pub metrics: Arc<Metrics>,
     /// How the run is stopped.
     pub stop: Arc<StopSignal>,
-    /// End the run, sealing everything, when nothing came for so long. It counts from the moment that partitions are assigned: joining a
-    /// group takes seconds.
+    /// End the run, sealing everything, when all partitions are at their ends and nothing came for so long: a broker that is slow or away has more.
+    /// It counts from the moment that partitions are assigned: joining a group takes seconds. Where they were taken away, it has the session timeout more,
+    /// to come back.
     pub stop_when_idle: Option<Duration>,
     /// Set while the sender is known to be at work: then silence is not the end.
     pub more_to_come: Arc<AtomicBool>,
@@ -207,6 +208,8 @@ struct Run<'a> {
     superseded: Vec<(Arc<str>, ClipId)>,
     /// Partitions that are not read at the moment.
     held_back: BTreeSet<u32>,
+    /// Partitions that are this worker's at the moment.
+    assigned: BTreeSet<u32>,
     /// Partitions of which the last news was that they are at their end and silent.
     quiet: BTreeSet<u32>,
     /// Vehicles that were first heard of when some of their partitions had fallen silent already, and when that was.
@@ -260,6 +263,7 @@ impl<'a> Run<'a> {
             partitions: Vec::new(),
             superseded: Vec::new(),
             held_back: BTreeSet::new(),
+            assigned: BTreeSet::new(),
             quiet: BTreeSet::new(),
             newcomers: VecDeque::new(),
             ledger: Ledger::default(),
@@ -293,7 +297,13 @@ impl<'a> Run<'a> {
         }
         match event {
             SourceEvent::Record(record) => self.record(record),
-            SourceEvent::Rejected(rejected) => self.rejected(&rejected),
+            SourceEvent::Rejected(rejected) => {
+                // It goes on after a message that cannot be used, too.
+                let at = &rejected.position;
+                let is_its = |known: &PartitionId| known.partition == at.partition && known.topic == at.topic;
+                self.quiet.retain(|number| !self.partitions.get(*number as usize).is_some_and(is_its));
+                self.rejected(&rejected)
+            }
             SourceEvent::Assigned(partitions) => self.assigned(partitions),
             SourceEvent::Revoked(partitions) => self.revoked(&partitions),
             SourceEvent::Quiet(partition) => self.quiet(&partition),
@@ -516,6 +526,7 @@ impl<'a> Run<'a> {
         self.job.metrics.assigned(partitions.len());
         for partition in partitions {
             let number = self.partition_number(&partition.topic, partition.partition);
+            self.assigned.insert(number);
             for vehicle in self.vehicles.values_mut().filter(|vehicle| vehicle.reads_number(partition.partition, &self.partitions))
             {
                 vehicle.add_partition(number);
@@ -540,6 +551,7 @@ impl<'a> Run<'a> {
             self.forget_vehicle(&name)?;
         }
         self.ledger.forget_partitions(partitions);
+        self.assigned.retain(|number| !numbers.contains(number));
         self.quiet.retain(|number| !numbers.contains(number));
         self.job.metrics.revoked(partitions.len());
         self.source.revocation_done();
@@ -565,7 +577,11 @@ impl<'a> Run<'a> {
         if self.partitions.is_empty() || self.job.more_to_come.load(Ordering::SeqCst) {
             self.last_event = Instant::now();
         }
-        if self.job.stop_when_idle.is_some_and(|limit| self.last_event.elapsed() >= limit) {
+        // A worker that was taken for dead, because it or the broker stood still, comes back into its group and reads again what it had not sealed.
+        let rejoins_ms = if self.assigned.is_empty() { self.job.config.kafka.session_timeout_ms } else { 0 };
+        let rejoins = Duration::from_millis(rejoins_ms.into());
+        let is_idle = self.job.stop_when_idle.is_some_and(|limit| self.last_event.elapsed() >= limit + rejoins);
+        if is_idle && self.assigned.is_subset(&self.quiet) {
             self.ended = true;
             return Ok(());
         }
