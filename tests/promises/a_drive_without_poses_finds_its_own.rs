@@ -103,9 +103,8 @@ fn labels_without_an_ins_are_as_good_as_with_it_and_the_same_in_every_run() {
     let truth = shared.join("data/kitti_0005/gt/labels.json");
     let [with, own, none] = [&with, &own, &none].map(|dataset| ap_bev(dataset, &truth));
     println!("AP of vehicles from above at 0.5: {with:.1} with the INS, {own:.1} by odometry, {none:.1} without poses");
-    // 371 vehicles of eleven tracks: two parked ones that are boxed otherwise are six points. The bar is eight less than the 74.1 that the drive with
-    // its INS had when the odometry was made; looking for parked vehicles in the sweeps that missed them has since helped only the drive with its INS.
-    assert!(own > 66.1 && own > with - 10.0, "expected at least 66.1 and about {with} as with the INS, got {own}");
+    // 371 vehicles of eleven tracks: two parked ones that are boxed otherwise are six points.
+    assert!(own > with - 8.0, "expected about {with} as with the INS, got {own}");
     assert!(own > none + 3.0, "expected more than {none} without poses, got {own}");
 }
 

@@ -12,7 +12,7 @@ use boxwright_model::Cuboid;
 use nalgebra::Vector3;
 use serde::Deserialize;
 
-pub use lshape::best_yaw;
+pub use lshape::{best_yaw, common_yaw};
 pub use outline::{MAX_POINTS as OUTLINE_POINTS, outline};
 
 /// Options of [`fit_box`].

@@ -12,7 +12,7 @@ use super::evidence::Verdict;
 use super::moving::{lines, size};
 use super::placed::{How, Path, Placement, Sighting, quantile};
 use crate::classify::{Kind, TOP_MARGIN_M, anchor, hidden, whole_side};
-use crate::fit::{best_yaw, completed_center, spans};
+use crate::fit::{best_yaw, common_yaw, completed_center, spans};
 
 /// Side of the cells in which the outlines are counted (metres).
 const CELL_M: f64 = 0.1;
@@ -22,7 +22,9 @@ const FOLLOW_S: f64 = 1.5;
 const FOLLOW_HITS: usize = 8;
 /// Farthest that the mean of the sightings' headings may be from the heading of all points together (radians).
 const MAX_TURN_RAD: f64 = 0.2;
-/// A parked object is followed only where that fits better than this part of what one pose does,
+/// Points nearer to a side than this are on it (metres).
+const ON_SIDE_M: f64 = 0.05;
+/// A parked object is followed, and another heading is taken, only where that fits better than this part of what is held does,
 const MUCH_BETTER: f64 = 0.75;
 /// and better by at least this (metres).
 const MUCH_BETTER_M: f64 = 0.02;
@@ -36,19 +38,16 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(How
     let class = taxonomy.get(verdict.class);
     let height = quantile(path.sightings.iter().map(|s| s.top_m), 0.8)? + TOP_MARGIN_M;
     let floor = quantile(path.sightings.iter().map(|s| s.floor_m), 0.5)?;
-    let is_person = Kind::of(class) == Kind::Person;
-    let (center, yaw, length_width, source) = if is_person { upright(path, class)? } else { rectangle(path, verdict, class)? };
-    let one = Parked { centers: vec![center; path.sightings.len()], yaw, length_width, source };
-    let headings = [yaw, near_heading(mean_yaw(path), yaw)];
-    let followed = headings.into_iter().filter(|_| !is_person).filter_map(|yaw| follow(path, yaw, class));
-    let one_m = one.edge_fit_m(path);
-    let better = followed
-        .map(|followed| (followed.edge_fit_m(path), followed))
-        .reduce(|best, other| if other.0 < best.0 { other } else { best })
-        .filter(|(edge_m, _)| *edge_m < MUCH_BETTER * one_m - MUCH_BETTER_M);
-    let (how, kept) = match better {
-        Some((edge_m, kept)) => (How { size_source: kept.source, refined: "followed", edge_m, refused_edge_m: Some(one_m) }, kept),
-        None => (How { size_source: source, refined: ONE_POSE, edge_m: one_m, refused_edge_m: None }, one),
+    let (how, kept) = if Kind::of(class) == Kind::Person {
+        let one = upright(path, class)?;
+        (How { size_source: one.source, refined: ONE_POSE, edge_m: one.edge_fit_m(path), refused_edge_m: None }, one)
+    } else {
+        let views: Vec<(&[[f64; 2]], f64)> = path.sightings.iter().map(|s| (s.outline.as_slice(), s.weight())).collect();
+        let (of_all, _) = best_yaw(&seen_often(path), ON_SIDE_M);
+        let [of_all, of_each] = [of_all, common_yaw(&views, ON_SIDE_M)].map(|yaw| stand(path, verdict, class, yaw));
+        // Laid over each other, the outlines know most; where the vehicle's own pose drifts, each for itself.
+        let (held, other) = (of_all?, of_each?);
+        if is_much_better(other.0.edge_m, held.0.edge_m) { other } else { held }
     };
     let size = Vector3::new(kept.length_width[0], kept.length_width[1], height);
     let at = |(s, center): (&Sighting, &[f64; 2])| Placement {
@@ -67,6 +66,26 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(How
     Some((how, path.sightings.iter().zip(&kept.centers).map(at).collect()))
 }
 
+/// At this heading or a quarter turn of it: one pose, or followed where that fits much better.
+fn stand(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64) -> Option<(How, Parked)> {
+    let one = rectangle(path, verdict, class, yaw)?;
+    let one_m = one.edge_fit_m(path);
+    let headings = [one.yaw, near_heading(mean_yaw(path), one.yaw)];
+    let followed = headings.into_iter().filter_map(|yaw| follow(path, yaw, class));
+    let better = followed
+        .map(|followed| (followed.edge_fit_m(path), followed))
+        .reduce(|best, other| if other.0 < best.0 { other } else { best })
+        .filter(|(edge_m, _)| is_much_better(*edge_m, one_m));
+    Some(match better {
+        Some((edge_m, kept)) => (How { size_source: kept.source, refined: "followed", edge_m, refused_edge_m: Some(one_m) }, kept),
+        None => (How { size_source: one.source, refined: ONE_POSE, edge_m: one_m, refused_edge_m: None }, one),
+    })
+}
+
+fn is_much_better(edge_m: f64, held_m: f64) -> bool {
+    edge_m < MUCH_BETTER * held_m - MUCH_BETTER_M
+}
+
 /// A parked object: where it stood at each sighting.
 struct Parked {
     centers: Vec<[f64; 2]>,
@@ -76,6 +95,10 @@ struct Parked {
 }
 
 impl Parked {
+    fn at_one_pose(path: &Path, center: [f64; 2], yaw: f64, length_width: [f64; 2], source: &'static str) -> Self {
+        Self { centers: vec![center; path.sightings.len()], yaw, length_width, source }
+    }
+
     fn edge_fit_m(&self, path: &Path) -> f64 {
         path.edge_fit_m(|index| (self.centers[index], self.yaw), self.length_width)
     }
@@ -112,18 +135,14 @@ fn mean_yaw(path: &Path) -> f64 {
     y.atan2(x) / 4.0
 }
 
-type Rectangle = ([f64; 2], f64, [f64; 2], &'static str);
-
-fn upright(path: &Path, class: &ClassSpec) -> Option<Rectangle> {
+fn upright(path: &Path, class: &ClassSpec) -> Option<Parked> {
     let middles: Vec<[f64; 2]> = path.sightings.iter().map(Sighting::middle).collect();
     let axis = |axis: usize| quantile(middles.iter().map(|m| m[axis]), 0.5);
     let side = |axis: usize| class.prior_lwh_m[axis];
-    Some(([axis(0)?, axis(1)?], path.sightings.first()?.yaw_rad, [side(0), side(1)], "prior"))
+    Some(Parked::at_one_pose(path, [axis(0)?, axis(1)?], path.sightings.first()?.yaw_rad, [side(0), side(1)], "prior"))
 }
 
-fn rectangle(path: &Path, verdict: &Verdict, class: &ClassSpec) -> Option<Rectangle> {
-    let cells = seen_often(path);
-    let (yaw, _) = best_yaw(&cells, 0.05);
+fn rectangle(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64) -> Option<Parked> {
     let spans = robust_spans(path, yaw)?;
     let nearest = path.sightings.iter().min_by(|a, b| a.range_m.total_cmp(&b.range_m))?;
     let lidar = anchor(Kind::of(class), nearest.lidar_xy);
@@ -134,7 +153,7 @@ fn rectangle(path: &Path, verdict: &Verdict, class: &ClassSpec) -> Option<Rectan
     let [length, width] = [(along, 0), (across, 1)].map(|(seen, axis)| whole(path, seen, class, axis, |_| length_yaw));
     let lengths = if turned { [width, length] } else { [length, width] };
     let center = completed_center(spans, yaw, lengths, lidar);
-    Some((center, length_yaw, [length, width], if length > along + 0.2 { "prior" } else { "seen" }))
+    Some(Parked::at_one_pose(path, center, length_yaw, [length, width], if length > along + 0.2 { "prior" } else { "seen" }))
 }
 
 /// Whole length of a side of a track: the view that hid it least decides (one in four may be wrong).

@@ -29,8 +29,28 @@ fn coarse_yaw(step: u32) -> f64 {
 #[must_use]
 pub fn best_yaw(points: &[[f64; 2]], d0_m: f64) -> (f64, f64) {
     let d0 = d0_m.max(1e-3);
+    let yaw = highest(|lanes| lanes.closeness(points, d0));
+    (yaw, residual(points, yaw))
+}
+
+/// Heading in `[0, pi/2)` at which several views of one thing lie closest to the sides of their bounding rectangles, each view to its own: where the views
+/// are shifted against each other, they agree on it all the same. Each view comes with its weight.
+#[must_use]
+pub fn common_yaw(views: &[(&[[f64; 2]], f64)], d0_m: f64) -> f64 {
+    let d0 = d0_m.max(1e-3);
+    highest(|lanes| {
+        views.iter().fold([0.0; LANES], |sum, (points, weight)| {
+            let closeness = lanes.closeness(points, d0);
+            // Of the mean point, so that a view counts as much as its weight says.
+            std::array::from_fn(|lane| sum[lane] + weight * closeness[lane] / points.len().max(1) as f64)
+        })
+    })
+}
+
+/// The heading in `[0, pi/2)` with the highest score: coarse steps, then fine ones about the best of them.
+fn highest(score: impl Fn(&Lanes) -> [f64; LANES]) -> f64 {
     let (mut most, mut around) = (f64::NEG_INFINITY, 0.0);
-    for (step, score) in (0..COARSE_STEPS).zip(COARSE.iter().flat_map(|lanes| lanes.closeness(points, d0))) {
+    for (step, score) in (0..COARSE_STEPS).zip(COARSE.iter().flat_map(&score)) {
         if score > most {
             (most, around) = (score, coarse_yaw(step));
         }
@@ -38,13 +58,12 @@ pub fn best_yaw(points: &[[f64; 2]], d0_m: f64) -> (f64, f64) {
     let fine = coarse_yaw(1) / f64::from(FINE_STEPS);
     let yaws = FINE.map(|step| around + f64::from(step) * fine);
     let mut best = around;
-    for (yaw, score) in yaws.into_iter().zip(Lanes::of(yaws).closeness(points, d0)) {
+    for (yaw, score) in yaws.into_iter().zip(score(&Lanes::of(yaws))) {
         if score > most {
             (most, best) = (score, yaw);
         }
     }
-    let yaw = best.rem_euclid(FRAC_PI_2);
-    (yaw, residual(points, yaw))
+    best.rem_euclid(FRAC_PI_2)
 }
 
 /// Some headings.

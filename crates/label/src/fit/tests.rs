@@ -52,6 +52,32 @@ proptest! {
 }
 
 #[test]
+fn views_that_are_shifted_against_each_other_agree_on_a_heading() {
+    // A car that stands, seen from a vehicle whose pose drifts: laid over each other, its sides are as wide as the drift.
+    let yaw = 0.6;
+    let views: Vec<Vec<[f64; 2]>> = (0..12)
+        .map(|view| {
+            let drift_m = 0.4 * f64::from(view);
+            let (x, y) = (10.0 + 0.18 * drift_m, 4.0 + 0.98 * drift_m);
+            two_faces([x, y], yaw, 4.4, 1.8).iter().map(|p| [f64::from(p[0]), f64::from(p[1])]).collect()
+        })
+        .collect();
+    let error = |found: f64| {
+        let turn = (found - yaw).rem_euclid(std::f64::consts::FRAC_PI_2);
+        turn.min(std::f64::consts::FRAC_PI_2 - turn)
+    };
+    let weighed: Vec<(&[[f64; 2]], f64)> = views.iter().map(|view| (view.as_slice(), 1.0)).collect();
+    assert!(error(common_yaw(&weighed, 0.05)) < 0.02);
+    let (of_all, _) = best_yaw(&views.concat(), 0.05);
+    assert!(error(of_all) > 0.1, "what the views are for: {of_all}");
+    // One that is wrong is outvoted, and counts as much as its weight.
+    let wrong: Vec<[f64; 2]> = two_faces([10.0, 4.0], 0.1, 4.4, 1.8).iter().map(|p| [f64::from(p[0]), f64::from(p[1])]).collect();
+    let with_wrong = |weight: f64| common_yaw(&[weighed.as_slice(), &[(wrong.as_slice(), weight)]].concat(), 0.05);
+    assert!(error(with_wrong(1.0)) < 0.02);
+    assert!(error(with_wrong(1000.0)) > 0.4);
+}
+
+#[test]
 fn the_far_side_grows_and_the_near_one_stays() {
     let points: Vec<[f32; 3]> = (0..40).flat_map(|i| [0.3, 1.4].map(|z| [10.0, -0.9 + 0.045 * i as f32, z])).collect();
     let shape = fit(&points).unwrap();
