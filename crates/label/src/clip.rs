@@ -9,8 +9,8 @@
 //! | parked: one pose from all sweeps together | [`still`] |
 //! | moving: one size, heading along the path, smooth centres | [`moving`] |
 //! | boxes that a detector gave whole: one size, headings that do not flip | [`given`] |
-//! | parked: where is it in the sweeps that did not find it? | [`seek`], in what [`remember`] kept |
 //! | the same object twice? | [`duplicates`] |
+//! | parked: where is it in the sweeps that did not find it? | [`seek`], in what [`remember`] kept |
 //! | how likely is it right? | [`confidence`] |
 //! | what may be an object all the same? | [`suggest`] |
 //! | boxes of the measured sweeps and of the gaps between | [`write`] |
@@ -26,11 +26,11 @@ pub mod moving;
 
 pub mod given;
 
+pub mod duplicates;
+
 pub mod remember;
 
 pub mod seek;
-
-pub mod duplicates;
 
 pub mod confidence;
 
@@ -151,8 +151,10 @@ pub struct SweepInfo {
     pub sample_id: Arc<str>,
     /// Reference time.
     pub stamp_ns: i64,
-    /// Where the vehicle was.
+    /// Where the vehicle was; the origin where nobody knows.
     pub world_from_ego: Pose,
+    /// Whether somebody knew.
+    pub has_pose: bool,
 }
 
 /// Labels the sweeps of one clip.
@@ -206,7 +208,8 @@ impl ClipLabeler {
         let origin = input.lidar_origin_ego_m.map(|v| if v.is_finite() { v.clamp(-1e4, 1e4) } else { 0.0 });
         let mut cleaned = clean(input.points, origin, &self.config.clean);
         let ground = segment(&cleaned.xyz, origin, &self.config.ground);
-        let world_from_ego = input.world_from_ego.filter(is_finite).unwrap_or_else(Pose::identity);
+        let pose = input.world_from_ego.filter(is_finite);
+        let (has_pose, world_from_ego) = (pose.is_some(), pose.unwrap_or_else(Pose::identity));
         let offset_ns = input.points.time_offset_ns.as_deref();
         let after_ns = |point: u32| offset_ns?.get(*cleaned.source.get(point as usize)? as usize).copied();
         let (band_m, movers) = (self.config.ground.band_m, self.tracker.movers(input.stamp_ns, &world_from_ego));
@@ -232,7 +235,7 @@ impl ClipLabeler {
         let detections = found.len();
         self.tracker.step(self.sweeps.len(), input.stamp_ns, &world_from_ego, found);
         self.standing.push(standing);
-        self.sweeps.push(SweepInfo { sample_id: input.sample_id.clone(), stamp_ns: input.stamp_ns, world_from_ego });
+        self.sweeps.push(SweepInfo { sample_id: input.sample_id.clone(), stamp_ns: input.stamp_ns, world_from_ego, has_pose });
         Ok(self.labels_now(detections, ground.ground_points, cleaned.counts))
     }
 
@@ -282,16 +285,18 @@ impl ClipLabeler {
     #[must_use]
     pub fn finish(self) -> ClipLabels {
         let Self { config, taxonomy, clip, tracker, sweeps, standing, camera } = self;
-        let sweep_at = |number: usize| sweeps.get(number).map(|sweep: &SweepInfo| (sweep.stamp_ns, sweep.world_from_ego));
+        let posed = |number: usize| sweeps.get(number).filter(|sweep: &&SweepInfo| sweep.has_pose);
+        let sweep_at = |number: usize| posed(number).map(|sweep| (sweep.stamp_ns, sweep.world_from_ego));
         let stands = |track: &TrackHistory| {
-            placed::Path::of(track, &sweeps).is_some_and(|path| motion::judge(&path, &taxonomy, &config.clip).is_static)
+            let path = placed::Path::of(track, &sweeps, config.track.max_coast_s);
+            path.is_some_and(|path| motion::judge(&path, &taxonomy, &config.clip).is_static)
         };
         let tracks = join_parts(tracker.finish(), sweep_at, stands, &config.track, &taxonomy);
-        let all = tracks.into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config.clip));
+        let all = tracks.into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config));
         let is_label = |one: &Placed| one.score >= config.clip.min_score_of(one.class, &taxonomy);
         let (mut placed, unsure): (Vec<Placed>, Vec<Placed>) = all.partition(is_label);
-        placed.iter_mut().for_each(|track| seek::seek(track, &sweeps, &standing, &taxonomy));
         duplicates::drop_weaker(&mut placed);
+        seek::seek(&mut placed, &sweeps, &standing, &taxonomy, config.track.max_coast_s);
         config.clip.confidence.apply(&mut placed, &taxonomy);
         let (boxes, tracks) = write::write(&placed, &sweeps, clip, &config.clip, config.track.max_coast_s, camera.as_ref());
         let mut findings = findings::inspect(&boxes, &tracks, &taxonomy, &config.findings);
@@ -312,11 +317,13 @@ impl ClipConfig {
 }
 
 /// Decides what a track is and where it was, or that it is nothing worth a reviewer's time.
-fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config: &ClipConfig) -> Option<Placed> {
+fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config: &LabelConfig) -> Option<Placed> {
+    let max_coast_s = config.track.max_coast_s;
+    let config = &config.clip;
     if track.observations.len() < config.min_hits as usize {
         return None;
     }
-    let path = placed::Path::of(track, sweeps)?;
+    let path = placed::Path::of(track, sweeps, max_coast_s)?;
     let motion = motion::judge(&path, taxonomy, config);
     let verdict = evidence::judge(&path, &motion, taxonomy);
     let min_score = config.min_suggested_score.min(config.min_score_of(verdict.class, taxonomy));
@@ -329,6 +336,14 @@ fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config
         (None, false) => moving::place(&path, &verdict, taxonomy, config)?,
     };
     evidence::accept(path, motion, verdict, placements, taxonomy, min_score)
+}
+
+/// Whether an object that was seen in these two sweeps and in none between was hidden for longer than a track coasts, as the tracker counts it: from
+/// the last sweep with it to the last one without.
+fn is_hole(sweeps: &[SweepInfo], before: usize, after: usize, max_coast_s: f64) -> bool {
+    let stamp_ns = |sweep: usize| sweeps.get(sweep).map_or(0, |sweep| sweep.stamp_ns);
+    let unseen_ns = stamp_ns(after.saturating_sub(1)).saturating_sub(stamp_ns(before));
+    unseen_ns as f64 * 1e-9 > max_coast_s
 }
 
 fn is_finite(pose: &Pose) -> bool {

@@ -48,7 +48,7 @@ pub(super) fn same(stronger: &Placed, weaker: &Placed) -> bool {
     f64::from(overlapping) > COMMON_SHARE * f64::from(common.max(1))
 }
 
-fn overlap(a: &Placement, b: &Placement) -> bool {
+pub(super) fn overlap(a: &Placement, b: &Placement) -> bool {
     let center = [b.world_from_box.center_m.x, b.world_from_box.center_m.y];
     let mut around = Rect::of(&a.world_from_box);
     around.half = around.half.map(|half| half + PART_MARGIN_M);

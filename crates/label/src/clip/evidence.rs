@@ -112,7 +112,7 @@ fn alignment(class: ClassId, path: &Path, motion: &Motion) -> f64 {
 fn continuity(path: &Path) -> f64 {
     let hits = path.sightings.len() as f64;
     let span = match (path.sightings.first(), path.sightings.last()) {
-        (Some(first), Some(last)) => (last.sweep - first.sweep + 1) as f64,
+        (Some(first), Some(last)) => (last.sweep - first.sweep + 1 - path.hidden_sweeps) as f64,
         _ => 1.0,
     };
     let length = (hits / 12.0).min(1.0) - 1.0;

@@ -81,11 +81,13 @@ fn floor_about(path: &Path, index: usize) -> f64 {
 /// Straight lines through the positions within `half_window_s` of each sighting, near ones and well-seen ones weighing more.
 pub(super) fn lines(path: &Path, positions: &[[f64; 2]], half_window_s: f64) -> Vec<Local> {
     let times: Vec<f64> = path.sightings.iter().map(|s| s.seconds).collect();
+    let rows = rows(&times, half_window_s);
     let mut first = 0;
     let mut found = Vec::with_capacity(times.len());
     for (index, now) in times.iter().enumerate() {
-        // At the ends of a track the window reaches farther to the one side, so that it holds as many sightings.
-        let room = (now - times[0]).min(times[times.len() - 1] - now);
+        // At the ends of a row of sightings the window reaches farther to the one side, so that it holds as many of them.
+        let [start, end] = rows[index];
+        let room = (now - start).min(end - now);
         let window = half_window_s + (half_window_s - room).max(0.0);
         while times[first] < now - 2.0 * half_window_s {
             first += 1;
@@ -94,6 +96,12 @@ pub(super) fn lines(path: &Path, positions: &[[f64; 2]], half_window_s: f64) -> 
         found.push(line(near.map(|i| (times[i] - now, positions[i], path.sightings[i].weight())), window, positions[index]));
     }
     found
+}
+
+/// For each time, the first and the last one of its row: a row ends where nothing follows within `apart`.
+fn rows(times: &[f64], apart: f64) -> Vec<[f64; 2]> {
+    let rows = times.chunk_by(|before, after| after - before <= apart);
+    rows.flat_map(|row| row.iter().map(|_| [row[0], row[row.len() - 1]])).collect()
 }
 
 fn line(samples: impl Iterator<Item = (f64, [f64; 2], f64)>, window: f64, fallback: [f64; 2]) -> Local {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use boxwright_model::{ClassId, Cuboid};
 use nalgebra::Point3;
 
-use super::SweepInfo;
 use super::motion::Motion;
+use super::{SweepInfo, is_hole};
 use crate::classify::{Kind, Vote, anchor};
 use crate::fit::{completed_center, spans};
 use crate::look::TrackLooks;
@@ -61,6 +61,8 @@ pub struct Path {
     pub start_ns: i64,
     /// The sightings, in order of sweeps; never empty.
     pub sightings: Vec<Sighting>,
+    /// Sweeps in which it was hidden for longer than a track coasts: it is no fault of a track to have no sightings there.
+    pub hidden_sweeps: usize,
     /// The model that gave most of the boxes whole; `None` where most were fitted to points.
     pub given_by: Option<Arc<ModelSpec>>,
 }
@@ -75,7 +77,7 @@ impl Path {
         quantile(fits, 0.5).unwrap_or(f64::INFINITY)
     }
 
-    pub(super) fn of(track: &TrackHistory, sweeps: &[SweepInfo]) -> Option<Self> {
+    pub(super) fn of(track: &TrackHistory, sweeps: &[SweepInfo], max_coast_s: f64) -> Option<Self> {
         let start_ns = sweeps.first()?.stamp_ns;
         let first = track.observations.first()?;
         let middle = first.candidate.shape.middle();
@@ -116,7 +118,10 @@ impl Path {
                 given: candidate.given_by.is_some().then(|| candidate.ego_from_box.transformed(&sweep.world_from_ego)),
             });
         }
-        Some(Self { number: track.number, origin, start_ns, sightings, given_by: given_by(track) })
+        let ends = track.observations.windows(2).map(|pair| [pair[0].sweep, pair[1].sweep]);
+        let holes = ends.filter(|[before, after]| is_hole(sweeps, *before, *after, max_coast_s));
+        let hidden_sweeps = holes.map(|[before, after]| after - before - 1).sum();
+        Some(Self { number: track.number, origin, start_ns, sightings, hidden_sweeps, given_by: given_by(track) })
     }
 
     /// The same path with every outline as it was at the sighting's stamp, for a thing that has these velocities at its sightings.
@@ -168,14 +173,7 @@ impl Sighting {
 
     /// Mean distance of the outline to the nearest side of a rectangle (length along `yaw_rad`): how well it lies on what was seen.
     pub(super) fn edge_fit_m(&self, center: [f64; 2], yaw_rad: f64, length_width: [f64; 2]) -> f64 {
-        let (sin, cos) = yaw_rad.sin_cos();
-        let off = |p: &[f64; 2]| {
-            let (x, y) = (p[0] - center[0], p[1] - center[1]);
-            let beyond = |along: f64, side: f64| along.abs() - side / 2.0;
-            let (du, dv) = (beyond(x * cos + y * sin, length_width[0]), beyond(y * cos - x * sin, length_width[1]));
-            if du.max(dv) <= 0.0 { -du.max(dv) } else { du.max(0.0).hypot(dv.max(0.0)) }
-        };
-        self.outline.iter().map(off).sum::<f64>() / self.outline.len().max(1) as f64
+        edge_fit_m(self.outline.iter().copied(), center, yaw_rad, length_width).unwrap_or(0.0)
     }
 
     /// Heading of the length for a class, by that class's vote.
@@ -192,13 +190,13 @@ pub struct Placement {
     pub sweep: usize,
     /// When the points were measured.
     pub stamp_ns: i64,
-    /// When the first and the last of them was.
+    /// When the first and the last of them was; the stamp of the sweep where it was sought.
     pub points_ns: [i64; 2],
     /// The box at that time.
     pub world_from_box: Cuboid,
     /// Velocity at that time.
     pub velocity_mps: [f64; 2],
-    /// Lidar points.
+    /// Lidar points; where it was sought, all that are within its sides or 15 cm beyond them.
     pub num_points: u32,
     /// No detection of its own: found in the sweep because the rest of the track says where it stood ([`super::seek`]).
     pub sought: bool,
@@ -241,6 +239,24 @@ pub struct Placed {
     pub given_by: Option<Arc<ModelSpec>>,
     /// One placement a sighting, in order of sweeps; never empty.
     pub placements: Vec<Placement>,
+}
+
+/// Mean distance of points to the nearest side of a rectangle (length along `yaw_rad`); `None` without points.
+pub(super) fn edge_fit_m(
+    points: impl Iterator<Item = [f64; 2]>,
+    center: [f64; 2],
+    yaw_rad: f64,
+    length_width: [f64; 2],
+) -> Option<f64> {
+    let (sin, cos) = yaw_rad.sin_cos();
+    let off = |p: [f64; 2]| {
+        let (x, y) = (p[0] - center[0], p[1] - center[1]);
+        let beyond = |along: f64, side: f64| along.abs() - side / 2.0;
+        let (du, dv) = (beyond(x * cos + y * sin, length_width[0]), beyond(y * cos - x * sin, length_width[1]));
+        if du.max(dv) <= 0.0 { -du.max(dv) } else { du.max(0.0).hypot(dv.max(0.0)) }
+    };
+    let (sum, count) = points.map(off).fold((0.0, 0u32), |(sum, count), off| (sum + off, count + 1));
+    (count > 0).then(|| sum / f64::from(count))
 }
 
 /// The value below which a share of the values lies; `None` without values.

@@ -90,3 +90,52 @@ impl Standing {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::Vector3;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn what_is_about_a_box_is_what_a_look_at_every_spot_finds() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let lidar_xy = [1.3, -0.4];
+        let mut points: Vec<[f32; 3]> = (0..60_000).map(|_| [0, 1, 2].map(|_| rng.random_range(-65.0..65.0f32))).collect();
+        points.iter_mut().for_each(|p| p[2] = p[2] / 65.0 + 1.0);
+        points.extend([[61.29, 59.59, 1.0], [-58.69, -60.39, 1.0]]);
+        let heights: Vec<f32> = points.iter().map(|p| p[2]).collect();
+        let standing = Standing::of(&points, &heights, 0.22, lidar_xy);
+        let is_kept = |p: &&[f32; 3]| {
+            let near = |axis: usize| (p[axis] - lidar_xy[axis] as f32).abs() < MAX_AWAY_M;
+            near(0) && near(1) && (0.22..MAX_HEIGHT_M).contains(&p[2])
+        };
+        let kept = points.iter().filter(is_kept).count();
+        assert_eq!(standing.spots.iter().map(|spot| usize::from(spot.points)).sum::<usize>(), kept, "every point is in one spot");
+        let everything = Cuboid::upright(Vector3::zeros(), Vector3::new(500.0, 500.0, 2.0), 0.0);
+        let all: Vec<Place> = standing.about(&everything, 0.0).collect();
+        assert_eq!(all.len(), standing.spots.len());
+        for _ in 0..500 {
+            let size = Vector3::new(rng.random_range(0.3..12.0), rng.random_range(0.3..3.0), 1.5);
+            let center = Vector3::new(rng.random_range(-64.0..64.0), rng.random_range(-64.0..64.0), 1.0);
+            let cuboid = Cuboid::upright(center, size, rng.random_range(-4.0..4.0));
+            let around = Cuboid::upright(center, size + Vector3::new(0.3, 0.3, 100.0), cuboid.yaw_rad());
+            let inside = |place: &Place| around.contains(&nalgebra::Point3::new(place.xy[0], place.xy[1], 1.0), 0.0);
+            let expected: Vec<Place> = all.iter().copied().filter(inside).collect();
+            assert_eq!(standing.about(&cuboid, 0.15).collect::<Vec<_>>(), expected, "{cuboid:?}");
+        }
+    }
+
+    #[test]
+    fn a_spot_is_the_mean_of_the_points_of_its_place() {
+        let points =
+            [[10.02f32, 5.02, 1.0], [10.06, 5.1, 1.2], [10.3, 5.02, 1.0], [10.02, 5.02, 0.1], [10.02, 5.02, 3.0], [70.0, 0.0, 1.0]];
+        let standing = Standing::of(&points, &points.map(|p| p[2]), 0.22, [0.0; 2]);
+        let around = Cuboid::upright(Vector3::new(10.0, 5.0, 1.0), Vector3::new(1.0, 1.0, 1.0), 0.0);
+        let found: Vec<Place> = standing.about(&around, 0.0).collect();
+        assert_eq!(found.iter().map(|place| place.points).collect::<Vec<_>>(), [2, 1], "on the ground, above and far away: none");
+        assert!((found[0].xy[0] - 10.04).hypot(found[0].xy[1] - 5.06) < 0.003, "{found:?}");
+    }
+}

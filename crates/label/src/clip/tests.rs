@@ -386,3 +386,31 @@ fn what_is_not_sure_enough_for_a_label_is_suggested_with_the_boxes_that_it_would
     let without = labelled(&|clip| clip.min_suggested_score = 1.0);
     assert_eq!((&usual.boxes, &usual.tracks), (&without.boxes, &without.tracks), "suggestions change no label");
 }
+
+#[test]
+fn a_parked_car_that_was_hidden_for_seconds_is_one_track_as_sure_as_before_and_has_no_boxes_in_the_hole() {
+    let labelled = |sweeps: i64| {
+        let mut labeler = ClipLabeler::new(&LabelConfig::default(), taxonomy(), ClipId(4));
+        for sweep in 0..sweeps {
+            // A bus stands before it from the 15th sweep to the 45th.
+            let before =
+                if (15..45).contains(&sweep) { [10.0, 4.5, 0.0, 11.0, 2.5, 3.2] } else { [-30.0, 4.5, 0.0, 11.0, 2.5, 3.2] };
+            labeler.sweep(&SweepInput {
+                sample_id: format!("v:{sweep:02}").into(),
+                stamp_ns: sweep * NS_PER_S / 10,
+                points: &cast(&[[12.0, 9.0, 0.0, 4.5, 1.8, 1.5], before]),
+                world_from_ego: Some(Pose::identity()),
+                lidar_origin_ego_m: [0.0, 0.0, 1.8],
+            });
+        }
+        labeler.finish()
+    };
+    let is_there = |one: &&Box3| (one.world_from_box.center_m.x - 12.0).hypot(one.world_from_box.center_m.y - 9.0) < 0.8;
+    let (first, whole) = (labelled(15), labelled(60));
+    let boxes: Vec<&Box3> = whole.boxes.iter().filter(is_there).collect();
+    assert!(boxes.iter().all(|one| one.track_id == boxes[0].track_id), "{:#?}", whole.tracks);
+    let sweeps: Vec<i64> = boxes.iter().map(|one| one.sample_stamp_ns / (NS_PER_S / 10)).collect();
+    assert_eq!(sweeps, (0..15).chain(45..60).collect::<Vec<_>>());
+    let alone = first.boxes.iter().find(is_there).unwrap().score;
+    assert!(boxes[0].score >= alone, "{} where {alone} before", boxes[0].score);
+}

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::evidence::usual_size;
 use super::placed::{Placed, Placement};
-use super::{ClipConfig, SweepInfo, priority};
+use super::{ClipConfig, SweepInfo, is_hole, priority};
 use crate::models::ModelSpec;
 
 /// Why a box is as it is; written as JSON.
@@ -67,7 +67,7 @@ pub fn write(
     sweeps: &[SweepInfo],
     clip: ClipId,
     config: &ClipConfig,
-    max_gap_s: f64,
+    max_coast_s: f64,
     camera: Option<&ModelSpec>,
 ) -> (Vec<Box3>, Vec<Track>) {
     let mut boxes = Vec::new();
@@ -75,7 +75,7 @@ pub fn write(
     let model = config.confidence.id();
     for track in placed {
         let start = boxes.len();
-        for (placement, predicted) in with_gaps(track, sweeps, max_gap_s) {
+        for (placement, predicted) in with_gaps(track, sweeps, max_coast_s) {
             if let Some(info) = sweeps.get(placement.sweep) {
                 let evidence = evidence(track, &placement, camera, &model);
                 boxes.push(Box3 { evidence, ..box_of(track, &placement, predicted, info, clip, config) });
@@ -88,16 +88,12 @@ pub fn write(
     (boxes, tracks)
 }
 
-/// The placements, and between them one for each sweep in which the object was not seen, where that was not for longer than told.
-fn with_gaps(track: &Placed, sweeps: &[SweepInfo], max_gap_s: f64) -> Vec<(Placement, bool)> {
+/// The placements, and between them one for each sweep in which the object was not seen, where that is no hole.
+pub(super) fn with_gaps(track: &Placed, sweeps: &[SweepInfo], max_coast_s: f64) -> Vec<(Placement, bool)> {
     let mut all: Vec<(Placement, bool)> = Vec::with_capacity(track.placements.len());
     for placement in &track.placements {
-        // As the tracker counts it: from the last sweep with the object to the last one without.
-        let unseen_s = |before: &Placement| {
-            let stamp_ns = |sweep: usize| sweeps.get(sweep).map_or(0, |sweep| sweep.stamp_ns);
-            stamp_ns(placement.sweep.saturating_sub(1)).saturating_sub(stamp_ns(before.sweep)) as f64 * 1e-9
-        };
-        if let Some((before, _)) = all.last().copied().filter(|(before, _)| unseen_s(before) <= max_gap_s) {
+        let is_gap = |before: &Placement| !is_hole(sweeps, before.sweep, placement.sweep, max_coast_s);
+        if let Some((before, _)) = all.last().copied().filter(|(before, _)| is_gap(before)) {
             let gap = before.sweep + 1..placement.sweep;
             all.extend(gap.filter_map(|sweep| Some((between(&before, placement, sweep, sweeps.get(sweep)?.stamp_ns), true))));
         }

@@ -1,4 +1,5 @@
-//! `BW-L006`: was not measured for long. One finding a track, at the end of its longest row of predicted boxes.
+//! `BW-L006`: was not measured for long. One finding a track, at the end of its longest row of predicted boxes. Where a thing was hidden for longer than
+//! a track coasts it has no boxes, and that is no row.
 
 use boxwright_model::{Finding, Severity};
 

@@ -78,3 +78,19 @@ fn each_fault_raises_its_own_rule_once() {
     assert_eq!(rules(vec![car(1, |_, b| b.num_lidar_pts = 4)]), ["BW-L005"]);
     assert_eq!(rules(vec![car(1, |sample, b| b.predicted = (1..=9).contains(&sample))]), ["BW-L006"]);
 }
+
+#[test]
+fn a_floor_is_compared_only_with_that_of_the_next_sample() {
+    use boxwright_model::time::NS_PER_S;
+    let on_a_slope = |apart_ns: i64| {
+        car(1, move |sample, b| {
+            b.sample_stamp_ns = sample * apart_ns;
+            b.world_from_box.center_m.z += 0.6 * sample as f64;
+        })
+    };
+    assert!(rules(vec![on_a_slope(NS_PER_S / 2)]).contains(&"BW-L003"));
+    assert!(rules(vec![on_a_slope(3 * NS_PER_S)]).is_empty(), "hidden for three seconds each time");
+    // Hidden in every second sample, in which another one is seen.
+    let beside = car(2, |sample, b| b.sample_stamp_ns = sample * NS_PER_S / 2 + NS_PER_S / 4);
+    assert!(!rules(vec![on_a_slope(NS_PER_S / 2), beside]).contains(&"BW-L003"));
+}

@@ -5,7 +5,7 @@
 //! filter of the one that began. Where they agree in position and velocity (the test of track-to-track association, Bar-Shalom, Willett and Tian,
 //! "Tracking and Data Fusion", 2011, section 9.2), both are one track; where several fit, those pairs that fit best together. The gap has no boxes: nobody saw the object in it.
 //!
-//! What stands needs no such guess: it stood in the gap, too, however long that was.
+//! A vehicle that stands needs no such guess: it stood in the gap, too, however long that was, unless something else was seen in its place.
 
 use boxwright_model::time::NS_PER_S;
 use boxwright_model::{Pose, Taxonomy};
@@ -18,6 +18,9 @@ use crate::classify::Kind;
 const MAX_DISTANCE2: f64 = 7.78;
 /// Two parts that stand are one where they stand within this of each other (metres): sides that come into view move a centre by no more.
 const STANDS_M: f64 = 1.0;
+/// Of more tracks in a clip none are joined: pairs grow with their square and the search for the best of them with their cube. A clip of twenty seconds
+/// in a street full of parked cars has 300; thousands are noise, and noise has no parts.
+const MOST_TRACKS: usize = 2000;
 /// Largest part of its height, and of its length, by which two parts of one object differ.
 const SIZE_SLACK: f64 = 0.4;
 
@@ -32,11 +35,13 @@ struct Ends {
     states: [Kalman; 2],
     size_lwh_m: [f64; 3],
     stands: bool,
+    /// Sweeps with a sighting, and where it was then.
+    seen: Vec<(usize, [f64; 2])>,
 }
 
 /// Joins the tracks that are parts of one; the number of the first part stays. Tracks come and leave in order of their numbers. `sweep_at` tells the
-/// stamp of a sweep and where the vehicle was then: without poses, what stands beside a road seems to move with every turn of the vehicle, and parts
-/// are not told from others. `stands` judges a track as a whole.
+/// stamp of a sweep and where the vehicle was then, or nothing: without poses, what stands beside a road seems to move with every turn of the vehicle,
+/// and tracks that were seen in such a sweep stay as they are. `stands` judges a track as a whole.
 #[must_use]
 pub fn join_parts<S: Seen>(
     tracks: Vec<TrackHistory<S>>,
@@ -45,12 +50,25 @@ pub fn join_parts<S: Seen>(
     config: &TrackConfig,
     taxonomy: &Taxonomy,
 ) -> Vec<TrackHistory<S>> {
+    if tracks.len() > MOST_TRACKS {
+        return tracks;
+    }
     let ends: Vec<Option<Ends>> = tracks.iter().map(|track| track.ends(&sweep_at, stands(track), taxonomy)).collect();
+    let is_free = |before: &Ends, after: &Ends| {
+        let place = before.states[1].position_m;
+        let between = before.sweeps[1] + 1..after.sweeps[0];
+        let is_there = |other: &Ends| {
+            let seen = other.seen.partition_point(|(sweep, _)| *sweep < between.start)..;
+            let within = other.seen[seen].iter().take_while(|(sweep, _)| *sweep < between.end);
+            within.into_iter().any(|(_, at)| (at[0] - place[0]).hypot(at[1] - place[1]) <= STANDS_M)
+        };
+        !ends.iter().flatten().any(is_there)
+    };
     let mut edges = Vec::new();
     for (left, before) in ends.iter().enumerate() {
         for (right, after) in ends.iter().enumerate() {
             let (Some(before), Some(after)) = (before, after) else { continue };
-            if let Some(cost) = cost(before, after, config) {
+            if let Some(cost) = cost(before, after, config).filter(|_| !before.stands || is_free(before, after)) {
                 edges.push(assign::Edge { left, right, cost });
             }
         }
@@ -94,7 +112,8 @@ fn cost(before: &Ends, after: &Ends, config: &TrackConfig) -> Option<f64> {
     }
     let gap_s = gap_ns as f64 / NS_PER_S as f64;
     let size = differ(0) + differ(2);
-    if before.stands && after.stands {
+    // People come and go: another one may stand where one stood.
+    if before.stands && after.stands && (before.kind == Kind::Vehicle || gap_s <= config.max_join_s) {
         let away = distance(&before.states[1], &after.states[0]);
         return (away <= STANDS_M).then_some(away + size);
     }
@@ -129,6 +148,7 @@ impl<S: Seen> TrackHistory<S> {
             })
             .collect();
         let seen = seen?;
+        // Anew: with the class and the size that are known at the end.
         let run = |order: &mut dyn Iterator<Item = &(i64, [f64; 2], f64)>| {
             let (mut stamp_ns, first, _) = *order.next()?;
             let mut kalman = Kalman::at(first, kalman::Motion::of(kind));
@@ -142,7 +162,9 @@ impl<S: Seen> TrackHistory<S> {
         };
         let states = [run(&mut seen.iter().rev())?, run(&mut seen.iter())?];
         let sweeps = [self.observations.first()?.sweep, self.last_sweep()?];
-        Some(Ends { kind, sweeps, stamps_ns: [seen.first()?.0, seen.last()?.0], states, size_lwh_m: self.size_lwh_m, stands })
+        let stamps_ns = [seen.first()?.0, seen.last()?.0];
+        let seen = self.observations.iter().zip(seen).map(|(one, (_, center, _))| (one.sweep, center)).collect();
+        Some(Ends { kind, sweeps, stamps_ns, states, size_lwh_m: self.size_lwh_m, stands, seen })
     }
 
     /// One track of both: what is known at the end is what the later part knows.

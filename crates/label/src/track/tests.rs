@@ -181,15 +181,25 @@ fn what_only_a_camera_is_sure_of_is_not_expected() {
     );
 }
 
-/// Tracks a car that is seen in some of 60 sweeps, and joins the parts.
+/// Tracks cars that are seen in some of 60 sweeps, and joins the parts.
 fn joined(seen: impl Fn(usize) -> Vec<[f64; 2]>) -> Vec<(u32, Vec<usize>)> {
+    joined_as("car", |_| true, seen)
+}
+
+/// The same with things of another class, and with a pose for some sweeps only.
+fn joined_as(name: &str, has_pose: impl Fn(usize) -> bool, seen: impl Fn(usize) -> Vec<[f64; 2]>) -> Vec<(u32, Vec<usize>)> {
     let (taxonomy, config) = (taxonomy(), TrackConfig::default());
+    let class = taxonomy.find(name).unwrap();
+    let like = |[x, y]: [f64; 2]| {
+        let mut one = car(x, y, &taxonomy);
+        one.votes.iter_mut().for_each(|vote| vote.logit = if vote.class == class { 2.0 } else { -3.0 });
+        Candidate { class, ..one }
+    };
     let mut tracker = Tracker::new(config.clone(), taxonomy.clone());
     for sweep in 0..60 {
-        let cars = seen(sweep).into_iter().map(|[x, y]| car(x, y, &taxonomy)).collect();
-        tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), cars);
+        tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), seen(sweep).into_iter().map(like).collect());
     }
-    let sweep_at = |sweep: usize| Some((sweep as i64 * STEP_NS, Pose::identity()));
+    let sweep_at = |sweep: usize| has_pose(sweep).then(|| (sweep as i64 * STEP_NS, Pose::identity()));
     let stands = |track: &TrackHistory<Candidate>| track.kalman.speed_mps() < 0.5;
     let tracks = join_parts(tracker.finish(), sweep_at, stands, &config, &taxonomy);
     tracks.into_iter().map(|track| (track.number, track.observations.iter().map(|one| one.sweep).collect())).collect()
@@ -213,6 +223,27 @@ fn a_car_that_was_hidden_for_longer_than_a_track_coasts_is_one_track() {
 }
 
 #[test]
+fn what_stands_is_joined_over_any_gap_only_where_nothing_else_was_in_its_place() {
+    let standing = |sweep: usize| if (15..45).contains(&sweep) { vec![] } else { vec![[20.0, 6.0]] };
+    let lens = |tracks: Vec<(u32, Vec<usize>)>| tracks.iter().map(|(_, seen)| seen.len()).collect::<Vec<_>>();
+    // Another car drives through the place, or past it.
+    let crossed_at = |x: f64| {
+        move |sweep: usize| {
+            [standing(sweep), if (27..36).contains(&sweep) { vec![[x, 6.0 + 0.8 * (sweep as f64 - 31.0)]] } else { vec![] }]
+                .concat()
+        }
+    };
+    assert_eq!(lens(joined(crossed_at(20.0))), [15, 9, 15]);
+    assert_eq!(lens(joined(crossed_at(28.0))), [30, 9]);
+    // Three seconds later another person stands there.
+    assert_eq!(lens(joined_as("pedestrian", |_| true, standing)), [15, 15]);
+    let shortly = |sweep: usize| if (15..27).contains(&sweep) { vec![] } else { vec![[20.0, 6.0]] };
+    assert_eq!(lens(joined_as("pedestrian", |_| true, shortly)), [48]);
+    // Where the vehicle was is not known: standing is nothing that could be told.
+    assert_eq!(lens(joined_as("car", |sweep| sweep != 50, standing)), [15, 15]);
+}
+
+#[test]
 fn other_cars_are_not_joined() {
     // One drives out of sight, another comes into sight the other way, where the first one would be by then.
     let tracks = joined(|sweep| match sweep {
@@ -221,14 +252,45 @@ fn other_cars_are_not_joined() {
         _ => vec![],
     });
     assert_eq!(tracks.iter().map(|(number, seen)| (*number, seen.len())).collect::<Vec<_>>(), [(0, 20), (1, 25)]);
-    // One stands nearer than the other could have braked.
+    // One stands where the other would be if it had braked.
     let tracks = joined(|sweep| match sweep {
         0..20 => vec![[0.8 * sweep as f64 - 20.0, 6.0]],
-        35..60 => vec![[-3.5, 6.0]],
+        35..60 => vec![[1.0, 6.0]],
+        _ => vec![],
+    });
+    assert_eq!(tracks.len(), 2);
+    // One comes into sight four metres behind where the other one would be.
+    let tracks = joined(|sweep| match sweep {
+        0..20 => vec![[0.8 * sweep as f64 - 20.0, 6.0]],
+        35..60 => vec![[0.8 * sweep as f64 - 24.0, 6.0]],
         _ => vec![],
     });
     assert_eq!(tracks.len(), 2);
     // Two that are seen at once.
     let tracks = joined(|sweep| if sweep < 30 { vec![[10.0, 6.0]] } else { vec![[10.0, 6.0], [10.0, 10.0]] });
     assert_eq!(tracks.iter().map(|(_, seen)| seen.len()).collect::<Vec<_>>(), [60, 30]);
+}
+
+#[test]
+fn what_is_measured_later_in_the_sweep_that_a_track_ended_in_is_another_object() {
+    let (taxonomy, config) = (taxonomy(), TrackConfig::default());
+    let mut tracker = Tracker::new(config.clone(), taxonomy.clone());
+    let at = |x: f64, after_ns: i64| Candidate { holds_after_ns: after_ns, ..car(x, 6.0, &taxonomy) };
+    // One is seen last in the sweep in which another one is seen first, a metre away and a little later.
+    for sweep in 0..=40 {
+        let mut cars = vec![];
+        if sweep <= 20 {
+            cars.push(at(20.0, 0));
+        }
+        if sweep >= 20 {
+            cars.push(at(20.8, STEP_NS / 2));
+        }
+        tracker.step(sweep, sweep as i64 * STEP_NS, &Pose::identity(), cars);
+    }
+    let tracks = tracker.finish();
+    assert_eq!(tracks.len(), 2);
+    let sweep_at = |sweep: usize| Some((sweep as i64 * STEP_NS, Pose::identity()));
+    for track in join_parts(tracks, sweep_at, |_| true, &config, &taxonomy) {
+        assert!(track.observations.windows(2).all(|pair| pair[0].sweep < pair[1].sweep));
+    }
 }

@@ -41,7 +41,7 @@ fn placed(sightings: Vec<Sighting>, is_static: bool) -> Vec<Placement> {
 }
 
 fn placed_somehow(sightings: Vec<Sighting>, is_static: bool) -> (How, Vec<Placement>) {
-    let path = Path { number: 0, origin: [0.0; 2], start_ns: 0, sightings, given_by: None };
+    let path = Path { number: 0, origin: [0.0; 2], start_ns: 0, sightings, hidden_sweeps: 0, given_by: None };
     let motion = Motion { is_static, shift_m: 0.0, speed_mps: 0.0, heading_rad: 0.0, wander_m: 0.0, jitter_m: 0.0, halfway: 0.5 };
     let verdict = Verdict { class: ClassId(0), score: 0.9, logits: vec![1.0], looks: TrackLooks::default() };
     place(&path, &motion, &verdict, &taxonomy(), &ClipConfig::default()).unwrap()

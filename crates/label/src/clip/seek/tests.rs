@@ -41,9 +41,24 @@ fn thicket() -> Vec<[f32; 3]> {
 
 /// Seeks the car in a clip; the sweeps that the track has then, and how many of them were sought.
 fn sought(change: impl Fn(&mut Placed), scene: impl Fn(usize) -> Vec<[f32; 3]>) -> (Vec<usize>, usize) {
+    sought_beside(change, |_| None, 10, scene)
+}
+
+/// The same with another track beside it, and so many sweeps a second.
+fn sought_beside(
+    change: impl Fn(&mut Placed),
+    others: impl Fn(&Placed) -> Option<Placed>,
+    sweeps_a_second: i64,
+    scene: impl Fn(usize) -> Vec<[f32; 3]>,
+) -> (Vec<usize>, usize) {
     let pose = |sweep: usize| Pose::translation(0.3 * sweep as f64, 0.0, 0.0);
     let sweeps: Vec<SweepInfo> = (0..SWEEPS)
-        .map(|sweep| SweepInfo { sample_id: "v".into(), stamp_ns: sweep as i64 * NS_PER_S / 10, world_from_ego: pose(sweep) })
+        .map(|sweep| SweepInfo {
+            sample_id: "v".into(),
+            stamp_ns: sweep as i64 * NS_PER_S / sweeps_a_second,
+            world_from_ego: pose(sweep),
+            has_pose: true,
+        })
         .collect();
     let standing: Vec<Standing> = (0..SWEEPS)
         .map(|sweep| {
@@ -78,7 +93,10 @@ fn sought(change: impl Fn(&mut Placed), scene: impl Fn(usize) -> Vec<[f32; 3]>) 
         placements: SEEN.filter(|sweep| *sweep != 24).map(placement).collect(),
     };
     change(&mut track);
-    seek(&mut track, &sweeps, &standing, &taxonomy);
+    let mut tracks = vec![track];
+    tracks.extend(others(&tracks[0]));
+    seek(&mut tracks, &sweeps, &standing, &taxonomy, 1.0);
+    let track = tracks.swap_remove(0);
     assert!(track.placements.iter().all(|one| one.world_from_box == cuboid()));
     let found = |one: &&Placement| one.sought && one.num_points > 50;
     (track.placements.iter().map(|one| one.sweep).collect(), track.placements.iter().filter(found).count())
@@ -124,4 +142,31 @@ fn only_sure_vehicles_that_stand_at_one_pose_are_looked_for_before_and_after_the
     assert_eq!(sought(|track| track.class = taxonomy().find("pedestrian").unwrap(), scene).0, own);
     // Where the vehicle's own pose drifts, only between sightings.
     assert_eq!(sought(|track| track.how.refined = "followed", scene).0, all);
+}
+
+#[test]
+fn where_another_track_has_a_box_it_is_not_and_the_search_ends() {
+    // The car drives off with the 34th sweep, as a track of its own; its points are still in the place for two sweeps.
+    let driving_off = |parked: &Placed| {
+        let placements = (33..36).map(|sweep| Placement { sweep, ..parked.placements[0] }).collect();
+        Some(Placed { number: 1, score: 0.3, motion: Motion { is_static: false, ..parked.motion }, placements, ..parked.clone() })
+    };
+    let (seen, _) = sought_beside(|_| {}, driving_off, 10, |_| car(0.05));
+    assert_eq!(seen, (11..33).collect::<Vec<_>>());
+}
+
+#[test]
+fn where_another_track_has_a_box_between_two_sightings_or_in_its_own_gap_it_is_not() {
+    let passing = |parked: &Placed| {
+        let placements = [22, 26].map(|sweep| Placement { sweep, ..parked.placements[0] }).to_vec();
+        Some(Placed { number: 1, score: 0.3, motion: Motion { is_static: false, ..parked.motion }, placements, ..parked.clone() })
+    };
+    let (seen, _) = sought_beside(|_| {}, passing, 10, |_| car(0.05));
+    assert_eq!(seen, (11..39).filter(|sweep| *sweep != 24).collect::<Vec<_>>());
+}
+
+#[test]
+fn it_is_looked_for_where_sweeps_are_rare() {
+    // At one a second, half a second has passed before the first look.
+    assert_eq!(sought_beside(|_| {}, |_| None, 1, |_| car(0.05)).0, (11..39).collect::<Vec<_>>());
 }
