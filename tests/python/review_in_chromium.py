@@ -291,6 +291,16 @@ def several_at_once(ana):
     return {"chosen": chosen, "shown": shown}
 
 
+# Waits until a box in 3D was clicked, at most for so many frames, and where frames take long, for a second and a half.
+FRAMES = """frames => new Promise(done => {
+    const started = performance.now(), look = left => {
+        const hit = window.desk.canvas.clicked;
+        if (hit !== null || left === 0 || performance.now() - started > 1500) done(hit); else requestAnimationFrame(() => look(left - 1));
+    };
+    look(frames);
+})"""
+
+
 def canvas(arguments, launch, seen):
     """The viewer in the page: a click on a box in 3D chooses its track, and what is corrected is drawn again."""
     server = Server(arguments.program, arguments.dataset, ["--db", f"{arguments.pictures}/canvas.sqlite"], ["ana=reviewer,core"])
@@ -307,23 +317,19 @@ def canvas(arguments, launch, seen):
         opened = time.monotonic() - started
         ana.page.wait_for_timeout(8_000)
         ana.picture(arguments.pictures / "canvas.png")
-        # Over the picture until the mouse meets a box.
+        # Over the picture until the mouse meets a line of a box: first through the view of the object, whose middle is the chosen box.
         bounds = ana.page.locator("#viewer").bounding_box()
-        hit = None
-        for row in (0.75, 0.6, 0.5, 0.85, 0.4):
-            for column in (0.82, 0.3, 0.4, 0.5, 0.2, 0.6, 0.72, 0.9):
-                ana.page.mouse.move(bounds["x"] + column * bounds["width"], bounds["y"] + row * bounds["height"])
-                ana.page.wait_for_timeout(150)
-                ana.page.mouse.down()
-                ana.page.wait_for_timeout(60)
-                ana.page.mouse.up()
-                try:
-                    ana.page.wait_for_function("() => window.desk.canvas.clicked !== null", timeout=1_500)
-                except Exception:
-                    continue
-                hit = ana.run("() => window.desk.canvas.clicked")
-                break
-            if hit:
+        near = [(row, 0.74 + 0.008 * step) for row in (0.8, 0.75) for step in range(20)]
+        far = [(row, column) for row in (0.6, 0.5, 0.85, 0.4) for column in (0.3, 0.4, 0.5, 0.2, 0.6, 0.72, 0.9)]
+        for row, column in near + far:
+            ana.page.mouse.move(bounds["x"] + column * bounds["width"], bounds["y"] + row * bounds["height"])
+            ana.run(FRAMES, 3)
+            ana.page.mouse.down()
+            ana.run(FRAMES, 2)
+            ana.page.mouse.up()
+            # What lies under the mouse is known some frames later.
+            hit = ana.run(FRAMES, 15)
+            if hit is not None:
                 break
         expect(hit is not None, "a click in 3D meets a box")
         ana.page.wait_for_function("n => window.desk.track === n", arg=hit)

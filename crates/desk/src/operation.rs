@@ -561,14 +561,18 @@ impl Context<'_> {
             return refused(format!("expected one of {} samples, got {sample}", self.around.samples()));
         }
         let found = self.track(track)?;
-        let (Some((first, _)), Some((last, _))) = (found.boxes.first_key_value(), found.boxes.last_key_value()) else {
-            return refused(format!("expected a track with boxes, got {track} without any"));
-        };
-        if (*first..=*last).contains(&sample) {
-            return refused(format!("expected a sample before {first} or after {last}, got {sample}"));
+        if found.boxes.contains_key(&sample) {
+            return refused(format!("expected a sample in which track {track} has no box, got {sample}"));
         }
-        let forward = sample > *last;
-        let end = if forward { *last } else { *first };
+        // The nearer end, where the sample lies in a hole of the track.
+        let before = found.boxes.range(..sample).next_back().map(|(at, _)| *at);
+        let after = found.boxes.range(sample..).next().map(|(at, _)| *at);
+        let (end, forward) = match (before, after) {
+            (Some(before), Some(after)) if after - sample < sample - before => (after, false),
+            (Some(before), _) => (before, true),
+            (None, Some(after)) => (after, false),
+            (None, None) => return refused(format!("expected a track with boxes, got {track} without any")),
+        };
         let next_in = if forward { found.boxes.range(..end).next_back() } else { found.boxes.range(end + 1..).next() };
         let state = self.box_at(track, end)?;
         let cuboid = state.cuboid();

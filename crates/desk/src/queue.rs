@@ -62,9 +62,9 @@ pub fn saved_s(track: &TrackDoc, findings: usize) -> f64 {
 /// accept many at once; it decides nothing by itself.
 #[must_use]
 pub fn is_clean(track: &TrackDoc, findings: usize) -> bool {
-    let boxes: Vec<&BoxState> = track.boxes.values().collect();
-    let unseen = boxes.iter().filter(|state| state.predicted).count();
-    let is_smooth = boxes.windows(3).all(|three| matches!(three, [before, at, after] if jump(before, at, after) < CLEAN_JUMP));
+    let boxes: Vec<(u32, &BoxState)> = track.boxes.iter().map(|(sample, state)| (*sample, state)).collect();
+    let unseen = boxes.iter().filter(|(_, state)| state.predicted).count();
+    let is_smooth = boxes.windows(3).all(|three| matches!(three, [before, at, after] if jump(*before, *at, *after) < CLEAN_JUMP));
     findings == 0
         && track.state.verdict != Verdict::Suggested
         && doubt(track, 0) < CLEAN_DOUBT
@@ -80,7 +80,7 @@ pub fn worst_sample(track: &TrackDoc) -> Option<u32> {
     let mut worst: Option<(f64, u32)> = None;
     for (index, (sample, state)) in boxes.iter().enumerate() {
         let around = index.checked_sub(1).and_then(|before| Some((boxes.get(before)?, boxes.get(index + 1)?)));
-        let off = around.map_or(0.0, |(before, after)| jump(before.1, state, after.1));
+        let off = around.map_or(0.0, |(before, after)| jump(*before, (*sample, state), *after));
         let unseen = if state.predicted { 1.0 } else { 0.0 };
         let badness = off + unseen + 1.0 / (1.0 + f64::from(state.points));
         if worst.is_none_or(|(most, _)| badness > most) {
@@ -90,10 +90,14 @@ pub fn worst_sample(track: &TrackDoc) -> Option<u32> {
     worst.map(|(_, sample)| sample)
 }
 
-/// How far a box lies off the middle of its neighbours (metres) plus how far it turns against it (radians).
-fn jump(before: &BoxState, state: &BoxState, after: &BoxState) -> f64 {
-    let expected = between(&before.cuboid(), &after.cuboid(), 0.5);
-    let found = state.cuboid();
+/// How far a box lies off the middle of those in the samples before and after (metres) plus how far it turns against it (radians). At the edge of a hole
+/// in its track there are none on one side, and nothing to compare it with.
+fn jump(before: (u32, &BoxState), at: (u32, &BoxState), after: (u32, &BoxState)) -> f64 {
+    if before.0 + 1 != at.0 || at.0 + 1 != after.0 {
+        return 0.0;
+    }
+    let expected = between(&before.1.cuboid(), &after.1.cuboid(), 0.5);
+    let found = at.1.cuboid();
     (expected.center_m - found.center_m).norm() + wrap_rad(found.yaw_rad() - expected.yaw_rad()).abs()
 }
 
@@ -151,6 +155,9 @@ mod tests {
     fn clean_is_what_nothing_speaks_against() {
         let sound = track(0.9, 200, 80);
         assert!(is_clean(&sound, 0) && !is_clean(&track(0.4, 200, 80), 0) && !is_clean(&track(0.9, 5, 80), 0));
+        let mut hidden = sound.clone();
+        hidden.boxes.retain(|sample, _| !(20..35).contains(sample));
+        assert!(is_clean(&hidden, 0), "hidden for a while, and where it must be before and after");
         let mut jumped = sound.clone();
         let mut cuboid = jumped.boxes[&12].cuboid();
         cuboid.center_m.y += 0.8;
@@ -167,6 +174,9 @@ mod tests {
         let mut cuboid = jumped.boxes[&12].cuboid();
         cuboid.center_m.y += 0.8;
         jumped.boxes.insert(12, BoxState::new(&cuboid, 50));
+        assert_eq!(worst_sample(&jumped), Some(12));
+        // The edges of a hole are not off their way.
+        jumped.boxes.retain(|sample, _| !(2..9).contains(sample));
         assert_eq!(worst_sample(&jumped), Some(12));
         let mut thin = track(0.9, 50, 20);
         if let Some(state) = thin.boxes.get_mut(&7) {

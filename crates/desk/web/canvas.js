@@ -7,7 +7,7 @@
 import { ask, bytesOf, clipPath, same } from './api.js';
 
 const TIMELINE = 'frame', BOXES = '/world/ego/boxes', CHANNEL = 'labels';
-const LOOK_MS = 100, CHANGED_MS = 120, AGAIN_MS = 2000, OPEN_S = 300;
+const LOOK_MS = 100, CHANGED_MS = 120, AGAIN_MS = 2000, WAKE_MS = 2000, OPEN_S = 300;
 
 // Whether a graphics card would draw it. Where a processor must, it takes its time from everything else, so people have to ask for it.
 export function isDrawnByHardware() {
@@ -115,7 +115,12 @@ export class Canvas {
       // Boxes come when the recording is there: it is the recording's then, and goes with it.
       for (let waited = 0; !this.range(recording); waited += LOOK_MS) {
         if (this.clip !== wanted || !this.viewer) return;
-        if (waited > OPEN_S * 1000) throw new Error(`the recording did not open within ${OPEN_S} s`);
+        if (waited > OPEN_S * 1000) {
+          const has = performance.getEntriesByName(this.receiver).some(entry => entry.responseEnd > 0) ? 'had' : 'had not';
+          throw new Error(`the recording did not open within ${OPEN_S} s, and ${has} arrived`);
+        }
+        // The viewer draws when something comes; if it misses that, it draws at this.
+        if (waited % WAKE_MS === 0) window.dispatchEvent(new Event('resize'));
         await pause(LOOK_MS);
       }
       this.recording = recording;

@@ -124,7 +124,27 @@ fn a_track_is_carried_on_to_where_somebody_says() {
         let off = (cuboid(&after, DRIVING, sample).center_m - driving(sample).center_m).norm();
         assert!(off < 0.25, "{sample}: {off} m");
     }
-    assert!(refusal(&labels(), &Operation::Extend { track: DRIVING, sample: 4 }).contains("before 0 or after 11"));
+    assert!(refusal(&labels(), &Operation::Extend { track: DRIVING, sample: 4 }).contains("has no box, got 4"));
+}
+
+#[test]
+fn a_hole_is_filled_from_its_nearer_end() {
+    let mut holed = labels();
+    for sample in 3..9 {
+        holed = done(&holed, &Operation::DeleteBox { track: DRIVING, sample });
+    }
+    let filled = |sample: u32, expected: &[u32]| {
+        let after = done(&holed, &Operation::Extend { track: DRIVING, sample });
+        let boxes = &after.track(DRIVING).unwrap().boxes;
+        let new: Vec<u32> = boxes.keys().filter(|at| !holed.track(DRIVING).unwrap().boxes.contains_key(at)).copied().collect();
+        assert_eq!(new, expected);
+        for sample in new {
+            let off = (boxes[&sample].cuboid().center_m - driving(sample).center_m).norm();
+            assert!(off < 0.25, "{sample}: {off} m");
+        }
+    };
+    filled(4, &[3, 4]);
+    filled(7, &[7, 8]);
 }
 
 #[test]
