@@ -65,10 +65,17 @@ pub fn is_clean(track: &TrackDoc, findings: usize) -> bool {
     let boxes: Vec<(u32, &BoxState)> = track.boxes.iter().map(|(sample, state)| (*sample, state)).collect();
     let unseen = boxes.iter().filter(|(_, state)| state.predicted).count();
     let is_smooth = boxes.windows(3).all(|three| matches!(three, [before, at, after] if jump(*before, *at, *after) < CLEAN_JUMP));
+    // Whether both sides of a hole are one object was guessed, unless it stood in one place.
+    let is_whole = boxes.windows(2).all(|two| {
+        let [before, after] = two else { return true };
+        let apart_m = || (after.1.cuboid().center_m - before.1.cuboid().center_m).norm();
+        before.0 + 1 == after.0 || track.state.is_static && apart_m() < CLEAN_JUMP
+    });
     findings == 0
         && track.state.verdict != Verdict::Suggested
         && doubt(track, 0) < CLEAN_DOUBT
         && is_smooth
+        && is_whole
         && unseen as f64 <= CLEAN_UNSEEN * boxes.len() as f64
 }
 
@@ -157,7 +164,14 @@ mod tests {
         assert!(is_clean(&sound, 0) && !is_clean(&track(0.4, 200, 80), 0) && !is_clean(&track(0.9, 5, 80), 0));
         let mut hidden = sound.clone();
         hidden.boxes.retain(|sample, _| !(20..35).contains(sample));
-        assert!(is_clean(&hidden, 0), "hidden for a while, and where it must be before and after");
+        assert!(!is_clean(&hidden, 0), "that it is the same one after the hole was guessed");
+        let mut parked = sound.clone();
+        let at = parked.boxes[&12].cuboid();
+        parked.boxes.values_mut().for_each(|state| *state = BoxState::new(&at, 200));
+        parked.boxes.retain(|sample, _| !(20..35).contains(sample));
+        assert!(!is_clean(&parked, 0));
+        parked.state.is_static = true;
+        assert!(is_clean(&parked, 0), "it stood there all the while");
         let mut jumped = sound.clone();
         let mut cuboid = jumped.boxes[&12].cuboid();
         cuboid.center_m.y += 0.8;

@@ -116,8 +116,8 @@ export class Canvas {
       for (let waited = 0; !this.range(recording); waited += LOOK_MS) {
         if (this.clip !== wanted || !this.viewer) return;
         if (waited > OPEN_S * 1000) {
-          const has = performance.getEntriesByName(this.receiver).some(entry => entry.responseEnd > 0) ? 'had' : 'had not';
-          throw new Error(`the recording did not open within ${OPEN_S} s, and ${has} arrived`);
+          const has = performance.getEntriesByName(this.receiver).some(entry => entry.responseEnd > 0);
+          throw new Error(`the recording did not open within ${OPEN_S} s${has ? ', although it has arrived' : ''}`);
         }
         // The viewer draws when something comes; if it misses that, it draws at this.
         if (waited % WAKE_MS === 0) window.dispatchEvent(new Event('resize'));

@@ -90,8 +90,8 @@ pub struct RunJob {
     /// How the run is stopped.
     pub stop: Arc<StopSignal>,
     /// End the run, sealing everything, when all partitions are at their ends and nothing came for so long: a broker that is slow or away has more.
-    /// It counts from the moment that partitions are assigned: joining a group takes seconds. Where they were taken away, it has the session timeout more,
-    /// to come back.
+    /// It counts from the moment that partitions are assigned: joining a group takes seconds. Where they were taken away, it has `[kafka] session_timeout_ms`
+    /// more to come back (a broker whose own session is longer, as that of the group protocol `consumer` may be, finds them with the next run).
     pub stop_when_idle: Option<Duration>,
     /// Set while the sender is known to be at work: then silence is not the end.
     pub more_to_come: Arc<AtomicBool>,
@@ -212,6 +212,8 @@ struct Run<'a> {
     assigned: BTreeSet<u32>,
     /// Partitions of which the last news was that they are at their end and silent.
     quiet: BTreeSet<u32>,
+    /// Whether somebody was told why an idle run does not end.
+    told_what_it_waits_for: bool,
     /// Vehicles that were first heard of when some of their partitions had fallen silent already, and when that was.
     newcomers: VecDeque<(Arc<str>, Instant)>,
     ledger: Ledger,
@@ -265,6 +267,7 @@ impl<'a> Run<'a> {
             held_back: BTreeSet::new(),
             assigned: BTreeSet::new(),
             quiet: BTreeSet::new(),
+            told_what_it_waits_for: false,
             newcomers: VecDeque::new(),
             ledger: Ledger::default(),
             sensors: BTreeSet::new(),
@@ -294,6 +297,7 @@ impl<'a> Run<'a> {
     fn event(&mut self, event: SourceEvent) -> Result<(), PipelineError> {
         if !matches!(event, SourceEvent::Quiet(_)) {
             self.last_event = Instant::now();
+            self.told_what_it_waits_for = false;
         }
         match event {
             SourceEvent::Record(record) => self.record(record),
@@ -581,9 +585,19 @@ impl<'a> Run<'a> {
         let rejoins_ms = if self.assigned.is_empty() { self.job.config.kafka.session_timeout_ms } else { 0 };
         let rejoins = Duration::from_millis(rejoins_ms.into());
         let is_idle = self.job.stop_when_idle.is_some_and(|limit| self.last_event.elapsed() >= limit + rejoins);
-        if is_idle && self.assigned.is_subset(&self.quiet) {
-            self.ended = true;
-            return Ok(());
+        if is_idle {
+            let waits_for = self.assigned.difference(&self.quiet).filter_map(|number| self.partitions.get(*number as usize));
+            let waits_for: Vec<String> = waits_for.map(ToString::to_string).collect();
+            if waits_for.is_empty() {
+                self.ended = true;
+                return Ok(());
+            }
+            if !std::mem::replace(&mut self.told_what_it_waits_for, true) {
+                tracing::warn!(
+                    partitions = waits_for.join(" "),
+                    "idle, but not at the end of these: the broker is slow or away, and the run waits"
+                );
+            }
         }
         let silence = Duration::from_secs(self.job.config.run.seal_after_silence_s);
         let silent: Vec<Arc<str>> =

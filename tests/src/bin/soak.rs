@@ -58,7 +58,7 @@ struct Args {
     /// Beams of the lidar; with 600 firings a turn they make its points. By default payloads are large enough not to be copied
     #[arg(long, value_name = "N", default_value_t = 192, value_parser = clap::value_parser!(u32).range(2..=256))]
     beams: u32,
-    /// What the worker may take, in MiB: by default the README's rule for ten vehicles (64 + 1024 + 10 times nine tables of 8, and a quarter more)
+    /// What the worker may take, in MiB: by default the README's rule for ten vehicles (64 + 1024 + 10 times nine tables of 8 and 8 of what stood, and a quarter more)
     #[arg(long, value_name = "MIB", default_value_t = 2360)]
     bound_mib: u64,
     /// End with one JSON object on stdout

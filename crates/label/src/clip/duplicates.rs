@@ -41,9 +41,12 @@ pub(super) fn same(stronger: &Placed, weaker: &Placed) -> bool {
             overlapping += u32::from(overlap(other, placement));
         }
     }
-    // A parked object stands there also in the sweeps that saw only the other track.
+    // A parked object stands there also in the sweeps that saw only the other track. What comes after the last sweep of the one is the other's alone: if both
+    // are one object they were joined, and if they were not, it is a label that nobody else has.
     if common == 0 && stronger.motion.is_static && weaker.motion.is_static {
-        return overlap(&stronger.placements[0], &weaker.placements[0]);
+        let ends = |p: &Placed| [p.placements[0].sweep, p.placements[p.placements.len() - 1].sweep];
+        let ([a, b], [c, d]) = (ends(stronger), ends(weaker));
+        return a < d && c < b && overlap(&stronger.placements[0], &weaker.placements[0]);
     }
     f64::from(overlapping) > COMMON_SHARE * f64::from(common.max(1))
 }

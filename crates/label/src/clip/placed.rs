@@ -237,7 +237,7 @@ pub struct Placed {
     pub looks: TrackLooks,
     /// The model that gave its boxes whole.
     pub given_by: Option<Arc<ModelSpec>>,
-    /// One placement a sighting, in order of sweeps; never empty.
+    /// One placement a sighting, and one a sweep in which it was found by seeking; in order of sweeps, never empty.
     pub placements: Vec<Placement>,
 }
 

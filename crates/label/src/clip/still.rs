@@ -1,7 +1,8 @@
 //! Parked: one pose from all sweeps together.
 //!
 //! The outlines of all sightings are laid over each other in the world, cells seen in one sweep only are left out, and the rest gives the
-//! heading. The sides are those that most sightings agree on; where they face the lidar they stay, others grow to the prior.
+//! heading; where the vehicle's own pose drifts they are smeared, and the heading on which the sightings agree one by one is taken if its box lies much
+//! closer to them. The sides are those that most sightings agree on; where they face the lidar they stay, others grow to the prior.
 //!
 //! One pose is kept only if it lies on what the sightings saw: where the vehicle's own pose drifts it does not, and the object is followed.
 
@@ -46,8 +47,12 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(How
         let (of_all, _) = best_yaw(&seen_often(path), ON_SIDE_M);
         let [of_all, of_each] = [of_all, common_yaw(&views, ON_SIDE_M)].map(|yaw| stand(path, verdict, class, yaw));
         // Laid over each other, the outlines know most; where the vehicle's own pose drifts, each for itself.
-        let (held, other) = (of_all?, of_each?);
-        if is_much_better(other.0.edge_m, held.0.edge_m) { other } else { held }
+        let ((held, at_held), (other, at_other)) = (of_all?, of_each?);
+        if is_much_better(other.edge_m, held.edge_m) {
+            (How { refused_edge_m: Some(held.edge_m), ..other }, at_other)
+        } else {
+            (held, at_held)
+        }
     };
     let size = Vector3::new(kept.length_width[0], kept.length_width[1], height);
     let at = |(s, center): (&Sighting, &[f64; 2])| Placement {

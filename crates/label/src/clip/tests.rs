@@ -414,3 +414,32 @@ fn a_parked_car_that_was_hidden_for_seconds_is_one_track_as_sure_as_before_and_h
     let alone = first.boxes.iter().find(is_there).unwrap().score;
     assert!(boxes[0].score >= alone, "{} where {alone} before", boxes[0].score);
 }
+
+#[test]
+fn one_that_parks_where_another_one_stood_is_another_track_and_both_keep_their_boxes() {
+    let mut labeler = ClipLabeler::new(&LabelConfig::default(), taxonomy(), ClipId(4));
+    for sweep in 0..60 {
+        let parked = match sweep {
+            0..20 => [12.0, 9.0, 0.0, 4.5, 1.8, 1.5],
+            20..40 => [-30.0, 4.5, 0.0, 11.0, 2.5, 3.2],
+            _ => [13.0, 9.3, 0.0, 8.0, 2.5, 3.0],
+        };
+        labeler.sweep(&SweepInput {
+            sample_id: format!("v:{sweep:02}").into(),
+            stamp_ns: sweep * NS_PER_S / 10,
+            points: &cast(&[parked]),
+            world_from_ego: Some(Pose::identity()),
+            lidar_origin_ego_m: [0.0, 0.0, 1.8],
+        });
+    }
+    let labels = labeler.finish();
+    let of = |sweeps: std::ops::Range<i64>| -> Vec<&Box3> {
+        let there = labels.boxes.iter().filter(|one| (one.world_from_box.center_m.y - 9.0).abs() < 1.0);
+        there.filter(|one| sweeps.contains(&(one.sample_stamp_ns * 10 / NS_PER_S))).collect()
+    };
+    let (car, lorry) = (of(0..20), of(40..60));
+    assert!(car.len() >= 18 && lorry.len() >= 18, "{} and {}: {:#?}", car.len(), lorry.len(), labels.tracks);
+    assert!(car.iter().all(|one| one.track_id == car[0].track_id) && lorry.iter().all(|one| one.track_id == lorry[0].track_id));
+    assert_ne!(car[0].track_id, lorry[0].track_id);
+    assert_eq!(of(20..40).len(), 0);
+}

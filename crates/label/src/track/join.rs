@@ -5,7 +5,7 @@
 //! filter of the one that began. Where they agree in position and velocity (the test of track-to-track association, Bar-Shalom, Willett and Tian,
 //! "Tracking and Data Fusion", 2011, section 9.2), both are one track; where several fit, those pairs that fit best together. The gap has no boxes: nobody saw the object in it.
 //!
-//! A vehicle that stands needs no such guess: it stood in the gap, too, however long that was, unless something else was seen in its place.
+//! A vehicle that stands needs no such guess: it stood in the gap, too, however long that was, unless something drove through its place meanwhile.
 
 use boxwright_model::time::NS_PER_S;
 use boxwright_model::{Pose, Taxonomy};
@@ -56,13 +56,14 @@ pub fn join_parts<S: Seen>(
     let ends: Vec<Option<Ends>> = tracks.iter().map(|track| track.ends(&sweep_at, stands(track), taxonomy)).collect();
     let is_free = |before: &Ends, after: &Ends| {
         let place = before.states[1].position_m;
-        let between = before.sweeps[1] + 1..after.sweeps[0];
-        let is_there = |other: &Ends| {
-            let seen = other.seen.partition_point(|(sweep, _)| *sweep < between.start)..;
-            let within = other.seen[seen].iter().take_while(|(sweep, _)| *sweep < between.end);
-            within.into_iter().any(|(_, at)| (at[0] - place[0]).hypot(at[1] - place[1]) <= STANDS_M)
+        // What stands there meanwhile may be a third part of it. What drives may be there between two sweeps.
+        let went_through = |other: &Ends| {
+            let first = other.seen.partition_point(|(sweep, _)| *sweep <= before.sweeps[1]);
+            let last = other.seen.partition_point(|(sweep, _)| *sweep < after.sweeps[0]);
+            let way = other.seen.get(first..last).unwrap_or_default();
+            way.windows(2).any(|step| distance_to_way(place, step[0].1, step[1].1) <= STANDS_M)
         };
-        !ends.iter().flatten().any(is_there)
+        !ends.iter().flatten().filter(|other| !other.stands).any(went_through)
     };
     let mut edges = Vec::new();
     for (left, before) in ends.iter().enumerate() {
@@ -128,6 +129,14 @@ fn cost(before: &Ends, after: &Ends, config: &TrackConfig) -> Option<f64> {
     let limit_m = if before.kind == Kind::Vehicle { config.vehicle_gate_m } else { config.person_gate_m };
     let distance2 = forward.distance2(&backward);
     (distance(&forward, &backward) <= limit_m && distance2 <= MAX_DISTANCE2).then_some(distance2 + size)
+}
+
+/// Distance of a place to the straight way between two others (metres).
+fn distance_to_way(place: [f64; 2], from: [f64; 2], to: [f64; 2]) -> f64 {
+    let (along, off) = ([to[0] - from[0], to[1] - from[1]], [place[0] - from[0], place[1] - from[1]]);
+    let length2 = along[0] * along[0] + along[1] * along[1];
+    let share = if length2 > 0.0 { ((off[0] * along[0] + off[1] * along[1]) / length2).clamp(0.0, 1.0) } else { 0.0 };
+    (off[0] - share * along[0]).hypot(off[1] - share * along[1])
 }
 
 fn distance(a: &Kalman, b: &Kalman) -> f64 {
