@@ -264,7 +264,7 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// A value of the wrong type or out of range.
-    #[error("{path}: {message}")]
+    #[error("{path}: {message}{}", value_hint(.message))]
     Value {
         /// The file.
         path: String,
@@ -286,6 +286,11 @@ fn nearest_hint(nearest: &Option<String>) -> String {
         Some(name) => format!("\nhint: did you mean `{name}`?"),
         None => "\nhint: `boxwright config default` prints every option".to_owned(),
     }
+}
+
+/// What to do about a value; some messages know better.
+fn value_hint(message: &str) -> &'static str {
+    if message.contains("hint:") { "" } else { "\nhint: `boxwright config default` says what every option is and what it may be" }
 }
 
 impl Config {

@@ -40,6 +40,7 @@ fn an_unknown_key_is_refused_with_the_nearest_name() {
 fn a_wrong_type_names_both_types() {
     let error = Config::resolve("my.toml", "[clip]\nlength_s = \"long\"\n").unwrap_err().to_string();
     assert!(error.contains("clip.length_s: expected integer, got string"), "{error}");
+    assert_eq!(error.matches("hint:").count(), 1, "{error}");
 }
 
 #[test]
