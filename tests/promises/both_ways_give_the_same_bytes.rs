@@ -11,13 +11,20 @@ fn both_ways(format: &str, path: &std::path::Path) {
     let out = tempfile::tempdir().unwrap();
     let (direct, kafka) = (out.path().join("direct"), out.path().join("kafka"));
     let path = path.to_str().unwrap();
-    boxwright(&["run", "--from", format, path, "--dataset", direct.to_str().unwrap(), "--json"]).expect_code(0);
+    let read = boxwright(&["run", "--from", format, path, "--dataset", direct.to_str().unwrap(), "--json"]).expect_code(0).json();
     let broker = TestBroker::start(3);
     let connection = broker.args("replay", "", "");
     let mut replay = vec!["replay", format, path, "--json"];
     replay.extend(connection.iter().map(String::as_str));
     boxwright(&replay).expect_code(0);
-    broker.run_until_idle(&kafka).expect_code(0);
+    let ended = broker.run_until_idle(&kafka).expect_code(0);
+    let report = ended.json();
+    // Why bytes differ is seen here first.
+    for (what, expected) in
+        [("frames", &read["frames"]), ("samples", &read["samples"]), ("late", &read["late"]), ("forced_out_of_order", &0.into())]
+    {
+        assert_eq!(&report[what], expected, "{what}: {report}\n{}", ended.err);
+    }
     assert_same_labels(&direct, &kafka);
 }
 

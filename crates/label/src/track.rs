@@ -46,7 +46,7 @@ pub struct TrackConfig {
     pub max_coast_s: f64,
     /// A tentative track that is unseen for longer ends (seconds).
     pub tentative_coast_s: f64,
-    /// Tracks that are parts of one are joined over gaps up to this (seconds); vehicles that stand, over any gap in which nothing drove through their place.
+    /// Tracks that are parts of one are joined over gaps up to this (seconds); vehicles that stand, over any gap in which nothing drove through their place. 0: none are joined.
     pub max_join_s: f64,
     /// Farthest that a vehicle may be from where it was expected (metres). Where a vehicle that was seen once is expected is not known: see
     /// [`newborn`].

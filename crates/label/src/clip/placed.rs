@@ -266,3 +266,34 @@ pub(super) fn quantile(values: impl Iterator<Item = f64>, share: f64) -> Option<
     let at = (share * (sorted.len().max(1) - 1) as f64).round() as usize;
     sorted.get(at).copied()
 }
+
+#[cfg(test)]
+pub(super) mod fixture {
+    use super::*;
+
+    /// A sighting of a car a tenth of a second after the one in the sweep before.
+    pub(in crate::clip) fn sighting(sweep: usize, outline: Vec<[f64; 2]>) -> Sighting {
+        Sighting {
+            sweep,
+            seconds: 0.1 * sweep as f64,
+            stamp_ns: sweep as i64 * 100_000_000,
+            points_ns: [0; 2],
+            outline,
+            measured: Vec::new(),
+            lidar_xy: [-10.0, 0.0],
+            floor_m: 0.0,
+            top_m: 1.5,
+            yaw_rad: 0.0,
+            extents_m: [4.0, 1.8],
+            residual_m: 0.0,
+            num_points: 50,
+            range_m: 10.0,
+            votes: Vec::new(),
+            given: None,
+        }
+    }
+
+    pub(in crate::clip) fn path(sightings: Vec<Sighting>) -> Path {
+        Path { number: 0, origin: [0.0; 2], start_ns: 0, sightings, hidden_sweeps: 0, given_by: None }
+    }
+}

@@ -201,3 +201,40 @@ fn robust_spans(path: &Path, yaw: f64) -> Option<[[f64; 2]; 2]> {
     let side = |axis: usize, end: usize, share: f64| quantile(seen.iter().map(|s| s[axis][end]), share);
     Some([[side(0, 0, 0.25)?, side(0, 1, 0.75)?], [side(1, 0, 0.25)?, side(1, 1, 0.75)?]])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clip::placed::fixture::{path, sighting};
+    use crate::look::TrackLooks;
+    use boxwright_model::ClassId;
+
+    /// The two faces of a car that a lidar at the left and below sees.
+    fn faces(center: [f64; 2], yaw: f64) -> Vec<[f64; 2]> {
+        let (sin, cos) = yaw.sin_cos();
+        let corner = |u: f64, v: f64| [center[0] + u * cos - v * sin, center[1] + u * sin + v * cos];
+        let share = |step: i32| f64::from(step) / 27.0 - 0.5;
+        (0..28).flat_map(|step| [corner(-2.125, 1.78 * share(step)), corner(4.25 * share(step), -0.89)]).collect()
+    }
+
+    #[test]
+    fn a_parked_car_keeps_its_heading_where_the_pose_of_the_vehicle_drifts() {
+        let taxonomy = Taxonomy::from_toml(include_str!("../../../../configs/taxonomy.toml")).unwrap();
+        let verdict = Verdict { class: ClassId(0), score: 0.9, logits: vec![1.0], looks: TrackLooks::default() };
+        let yaw = 0.6;
+        let placed = |drift_m: f64| {
+            let seen = |sweep: usize| {
+                let away = drift_m * sweep as f64;
+                Sighting { yaw_rad: yaw, extents_m: [4.25, 1.78], ..sighting(sweep, faces([0.18 * away, 0.98 * away], yaw)) }
+            };
+            place(&path((0..12).map(seen).collect()), &verdict, &taxonomy).unwrap()
+        };
+        for drift_m in [0.0, 0.4] {
+            let (how, placements) = placed(drift_m);
+            let turn = (placements[0].world_from_box.yaw_rad() - yaw).rem_euclid(std::f64::consts::PI);
+            assert!(turn.min(std::f64::consts::PI - turn) < 0.05, "{drift_m}: {turn} {how:?}");
+            assert!((placements[0].world_from_box.size_lwh_m.y - 1.78).abs() < 0.2, "{drift_m}: {placements:?}");
+            assert_eq!(how.refused_edge_m.is_some(), drift_m > 0.0, "{how:?}");
+        }
+    }
+}

@@ -50,7 +50,7 @@ pub fn join_parts<S: Seen>(
     config: &TrackConfig,
     taxonomy: &Taxonomy,
 ) -> Vec<TrackHistory<S>> {
-    if tracks.len() > MOST_TRACKS {
+    if config.max_join_s == 0.0 || tracks.len() > MOST_TRACKS {
         return tracks;
     }
     let ends: Vec<Option<Ends>> = tracks.iter().map(|track| track.ends(&sweep_at, stands(track), taxonomy)).collect();

@@ -188,7 +188,16 @@ fn joined(seen: impl Fn(usize) -> Vec<[f64; 2]>) -> Vec<(u32, Vec<usize>)> {
 
 /// The same with things of another class, and with a pose for some sweeps only.
 fn joined_as(name: &str, has_pose: impl Fn(usize) -> bool, seen: impl Fn(usize) -> Vec<[f64; 2]>) -> Vec<(u32, Vec<usize>)> {
-    let (taxonomy, config) = (taxonomy(), TrackConfig::default());
+    joined_by(&TrackConfig::default(), name, has_pose, seen)
+}
+
+fn joined_by(
+    config: &TrackConfig,
+    name: &str,
+    has_pose: impl Fn(usize) -> bool,
+    seen: impl Fn(usize) -> Vec<[f64; 2]>,
+) -> Vec<(u32, Vec<usize>)> {
+    let taxonomy = taxonomy();
     let class = taxonomy.find(name).unwrap();
     let like = |[x, y]: [f64; 2]| {
         let mut one = car(x, y, &taxonomy);
@@ -201,7 +210,7 @@ fn joined_as(name: &str, has_pose: impl Fn(usize) -> bool, seen: impl Fn(usize) 
     }
     let sweep_at = |sweep: usize| has_pose(sweep).then(|| (sweep as i64 * STEP_NS, Pose::identity()));
     let stands = |track: &TrackHistory<Candidate>| track.kalman.speed_mps() < 0.5;
-    let tracks = join_parts(tracker.finish(), sweep_at, stands, &config, &taxonomy);
+    let tracks = join_parts(tracker.finish(), sweep_at, stands, config, &taxonomy);
     tracks.into_iter().map(|track| (track.number, track.observations.iter().map(|one| one.sweep).collect())).collect()
 }
 
@@ -239,6 +248,8 @@ fn what_stands_is_joined_over_any_gap_only_where_nothing_else_was_in_its_place()
     assert_eq!(lens(joined_as("pedestrian", |_| true, standing)), [15, 15]);
     let shortly = |sweep: usize| if (15..27).contains(&sweep) { vec![] } else { vec![[20.0, 6.0]] };
     assert_eq!(lens(joined_as("pedestrian", |_| true, shortly)), [48]);
+    let off = TrackConfig { max_join_s: 0.0, ..TrackConfig::default() };
+    assert_eq!(lens(joined_by(&off, "car", |_| true, standing)), [15, 15]);
     // Where the vehicle was is not known: standing is nothing that could be told.
     assert_eq!(lens(joined_as("car", |sweep| sweep != 50, standing)), [15, 15]);
 }

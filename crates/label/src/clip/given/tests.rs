@@ -12,26 +12,8 @@ fn taxonomy() -> Arc<Taxonomy> {
     Arc::new(Taxonomy::from_toml(include_str!("../../../../../configs/taxonomy.toml")).unwrap())
 }
 
-/// A sighting a tenth of a second after the one before.
 fn sighting(sweep: usize, given: Option<Cuboid>) -> Sighting {
-    Sighting {
-        sweep,
-        seconds: 0.1 * sweep as f64,
-        stamp_ns: sweep as i64 * 100_000_000,
-        points_ns: [0; 2],
-        outline: vec![[0.0; 2]],
-        measured: Vec::new(),
-        lidar_xy: [-10.0, 0.0],
-        floor_m: 0.0,
-        top_m: 1.5,
-        yaw_rad: 0.0,
-        extents_m: [4.0, 1.8],
-        residual_m: 0.0,
-        num_points: 50,
-        range_m: 10.0,
-        votes: Vec::new(),
-        given,
-    }
+    Sighting { given, ..crate::clip::placed::fixture::sighting(sweep, vec![[0.0; 2]]) }
 }
 
 fn placed(sightings: Vec<Sighting>, is_static: bool) -> Vec<Placement> {
@@ -41,7 +23,7 @@ fn placed(sightings: Vec<Sighting>, is_static: bool) -> Vec<Placement> {
 }
 
 fn placed_somehow(sightings: Vec<Sighting>, is_static: bool) -> (How, Vec<Placement>) {
-    let path = Path { number: 0, origin: [0.0; 2], start_ns: 0, sightings, hidden_sweeps: 0, given_by: None };
+    let path = crate::clip::placed::fixture::path(sightings);
     let motion = Motion { is_static, shift_m: 0.0, speed_mps: 0.0, heading_rad: 0.0, wander_m: 0.0, jitter_m: 0.0, halfway: 0.5 };
     let verdict = Verdict { class: ClassId(0), score: 0.9, logits: vec![1.0], looks: TrackLooks::default() };
     place(&path, &motion, &verdict, &taxonomy(), &ClipConfig::default()).unwrap()
