@@ -99,13 +99,21 @@ fn a_second_run_of_the_same_group_finds_nothing_to_do() {
 fn another_group_on_the_same_dataset_skips_and_counts_what_is_sealed() {
     let bench = Bench::new();
     let first = bench.run_to_the_end("one");
-    let mut args = bench.args("two");
-    args[2] = bench.dataset("one");
-    args.extend(["--stop-when-idle", "4s", "--json"].map(str::to_owned));
-    let second = boxwright(&args.iter().map(String::as_str).collect::<Vec<_>>()).expect_code(0).json();
-    assert_eq!(second["frames"], first["frames"]);
-    assert_eq!(second["dropped"]["already_sealed"], first["frames"], "{second}");
-    assert_eq!(second["boxes"], 0);
+    let again = |group: &str, options: &str| {
+        let mut args = vec!["run".to_owned(), "--dataset".to_owned(), bench.dataset("one")];
+        args.extend(bench.broker.args(group, &format!("[clip]\nlength_s = 2\n{options}"), "session_timeout_ms = 3000"));
+        args.extend(["--stop-when-idle", "4s", "--json"].map(str::to_owned));
+        boxwright(&args.iter().map(String::as_str).collect::<Vec<_>>()).expect_code(0).json()
+    };
+    // With other options it skips them, too, and says so: who changed an option waits for other labels.
+    for (group, options, warnings) in [("two", "", 0), ("three", "[label.clip]\nmin_hits = 5\n", 1)] {
+        let second = again(group, options);
+        assert_eq!(second["frames"], first["frames"]);
+        assert_eq!(second["dropped"]["already_sealed"], first["frames"], "{second}");
+        assert_eq!(second["boxes"], 0);
+        let told = second["warnings"].as_array().into_iter().flatten().filter_map(|text| text.as_str());
+        assert_eq!(told.filter(|text| text.contains("sealed before with other options")).count(), warnings, "{second}");
+    }
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) dataset: Option<PathBuf>,
     /// Length of the synthetic drive in seconds, 1 to 120
-    #[arg(long, value_name = "N", default_value_t = 12.0, value_parser = parse_demo_seconds)]
+    #[arg(long, value_name = "N", default_value_t = 12.0, value_parser = parse_demo_seconds, allow_negative_numbers = true)]
     pub(crate) seconds: f64,
     /// Which street: the same seed makes the same bytes
     #[arg(long, value_name = "N", default_value_t = 7)]
@@ -100,7 +100,7 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(crate) serve: bool,
     /// Write the drive as a Rerun recording
-    #[arg(long, value_name = "FILE.rrd")]
+    #[arg(long, value_name = "FILE.rrd", value_parser = parse_recording_file)]
     pub(crate) save: Option<PathBuf>,
 }
 
@@ -131,7 +131,7 @@ pub(crate) struct RunArgs {
     #[arg(long, conflicts_with = "view")]
     pub(crate) dry_run: bool,
     /// Tell Prometheus (/metrics) and health checks (/healthz, /readyz) at this address; port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub(crate) metrics: Option<SocketAddr>,
     /// End, sealing everything, when all partitions are at their ends and nothing came for so long (5s, 500ms, 2m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -157,7 +157,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "ID", value_parser = parse_vehicle)]
     pub(crate) vehicle: Option<String>,
     /// As fast as possible (max) or a factor of the recorded pace (1.0)
-    #[arg(long, value_name = "max|FACTOR", default_value = "max", value_parser = parse_speed)]
+    #[arg(long, value_name = "max|FACTOR", default_value = "max", value_parser = parse_speed, allow_negative_numbers = true)]
     pub(crate) speed: Speed,
     /// End with one JSON object on stdout
     #[arg(long)]
@@ -175,13 +175,13 @@ pub(crate) struct ViewArgs {
     #[arg(long, value_name = "N")]
     pub(crate) revision: Option<i32>,
     /// Write a Rerun recording instead of serving
-    #[arg(long, value_name = "FILE.rrd", conflicts_with = "serve")]
+    #[arg(long, value_name = "FILE.rrd", conflicts_with = "serve", value_parser = parse_recording_file)]
     pub(crate) save: Option<PathBuf>,
     /// Serve the web viewer (the default)
     #[arg(long)]
     pub(crate) serve: bool,
     /// Address of the page; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = parse_address)]
     pub(crate) listen: SocketAddr,
     /// Configuration laid over the defaults (for its taxonomy)
     #[arg(long, value_name = "FILE")]
@@ -193,7 +193,7 @@ pub(crate) struct ReviewArgs {
     /// The dataset: a folder or a URL
     pub(crate) dataset: String,
     /// Address of the page; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = parse_address)]
     pub(crate) listen: SocketAddr,
     /// Where operations are kept: a file, or postgres://USER@HOST/DATABASE (password from PGPASSWORD or ~/.pgpass); by default review.sqlite in the
     /// dataset's folder
@@ -331,10 +331,10 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "N")]
     pub(crate) min_points: Option<u32>,
     /// Truth and labels farther away do not count
-    #[arg(long, value_name = "METRES", value_parser = parse_range_m)]
+    #[arg(long, value_name = "METRES", value_parser = parse_range_m, allow_negative_numbers = true)]
     pub(crate) max_range_m: Option<f64>,
     /// Least overlaps instead of the official ones, with commas between
-    #[arg(long, value_name = "IOU", value_delimiter = ',', value_parser = parse_overlap)]
+    #[arg(long, value_name = "IOU", value_delimiter = ',', value_parser = parse_overlap, allow_negative_numbers = true)]
     pub(crate) iou: Vec<f64>,
     /// Leave out tracks whose mean confidence is lower
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
@@ -375,7 +375,7 @@ pub(crate) struct TrackArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// Frames a second
-    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse_rate_hz)]
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse_rate_hz, allow_negative_numbers = true)]
     pub(crate) rate_hz: f64,
     /// Make the boxes of each track better by each other, as at the end of a clip: one size, smooth headings, centres and heights where the frames speak for them
     #[arg(long)]
@@ -412,7 +412,7 @@ pub(crate) struct TopicsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct BrokerArgs {
     /// Address to listen on
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9092")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9092", value_parser = parse_address)]
     pub(crate) listen: SocketAddr,
     /// Keep topics, offsets and messages here; without it everything is in memory and gone at the end
     #[arg(long, value_name = "DIR")]
@@ -422,7 +422,7 @@ pub(crate) struct BrokerArgs {
 #[derive(Debug, Args)]
 pub(crate) struct HealthArgs {
     /// Address of the run's endpoint
-    #[arg(default_value = "127.0.0.1:9464")]
+    #[arg(default_value = "127.0.0.1:9464", value_parser = parse_address)]
     pub(crate) address: SocketAddr,
     /// Whether it is ready: partitions assigned, dataset open, not draining
     #[arg(long)]
@@ -555,6 +555,24 @@ fn parse_dataset(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("expected a folder or an address, got nothing".to_owned()) } else { Ok(text.to_owned()) }
 }
 
+/// The viewer knows a recording by the end of its name.
+fn parse_recording_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.extension().is_some_and(|end| end == "rrd") {
+        Ok(path)
+    } else {
+        Err(format!("expected a name that ends in .rrd, got {text:?}"))
+    }
+}
+
+/// Names but that of this machine are not looked up: which of a name's addresses is meant must not depend on somebody's resolver.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
+        format!("expected an address and a port, as 127.0.0.1:9464, got {text:?}\nhint: 0.0.0.0 is every interface, port 0 any free one, [::1] is IPv6")
+    })
+}
+
 /// Every message of a vehicle that cannot have a folder would be set aside.
 fn parse_vehicle(text: &str) -> Result<String, String> {
     boxwright_source::record::check_vehicle(text).map(|()| text.to_owned())
@@ -664,6 +682,24 @@ mod tests {
         }
         assert_eq!(parse_vehicle("car 7"), Ok("car 7".to_owned()));
         assert!(parse_dataset("").is_err() && parse_dataset(".").is_ok());
+        assert_eq!(parse_address("localhost:9464"), parse_address("127.0.0.1:9464"));
+        assert!(parse_recording_file("k.txt").is_err() && parse_recording_file("a/k.rrd").is_ok());
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_what_was_expected() {
+        for (line, expected) in [
+            ("boxwright eval d t --protocol kitti --max-range-m -5", "expected metres above 0, got \"-5\""),
+            ("boxwright eval d t --protocol kitti --iou -0.5", "expected an overlap between 0 and 1"),
+            ("boxwright run --metrics my-host:9464", "expected an address and a port"),
+            ("boxwright run --metrics :9464", "hint: 0.0.0.0"),
+            ("boxwright health 9464", "expected an address and a port"),
+            ("boxwright view d --save k.txt", "expected a name that ends in .rrd"),
+            ("boxwright demo --seconds -1", "expected 1 to 120 seconds"),
+        ] {
+            let error = Cli::try_parse_from(line.split(' ')).unwrap_err().to_string();
+            assert!(error.contains(expected), "{line}: {error}");
+        }
     }
 
     #[test]

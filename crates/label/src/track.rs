@@ -96,6 +96,8 @@ pub struct Observation<S = Candidate> {
 pub struct TrackHistory<S = Candidate> {
     /// Number within the clip, in order of birth.
     pub number: u32,
+    /// Tracks of the tracker that it is made of ([`join_parts`]).
+    pub parts: u32,
     /// What was seen, in order of sweeps.
     pub observations: Vec<Observation<S>>,
     /// Position and velocity in the world at `stamp_ns`.
@@ -271,6 +273,7 @@ impl<S: Seen> TrackHistory<S> {
         let world = candidate.ego_from_box().transformed(world_from_ego);
         let mut track = Self {
             number,
+            parts: 1,
             observations: Vec::new(),
             kalman: Kalman::at([world.center_m.x, world.center_m.y], kalman::Motion::of(kind)),
             stamp_ns: stamp_ns.saturating_add(candidate.after_ns()),

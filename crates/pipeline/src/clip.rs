@@ -28,6 +28,7 @@ use boxwright_timesync::{
     TransformError, deskew,
 };
 
+use self::blind::Blind;
 use self::detections::{Inbox, Turn, Unanswered};
 use self::look::{HeldImage, Looker, View};
 use self::own_motion::OwnMotion;
@@ -38,6 +39,7 @@ use crate::networks::{CameraEye, Finder, Networks};
 use crate::rig::{Rig, SensorCalibration};
 use crate::writer::Row;
 
+mod blind;
 mod detections;
 mod look;
 mod times;
@@ -130,6 +132,7 @@ pub(crate) struct ClipBuilder {
     /// Boxes of a service outside, where it is asked.
     inbox: Option<Inbox>,
     unanswered: Unanswered,
+    blind: Blind,
     labeler: ClipLabeler,
     written_calibration: BTreeMap<Arc<str>, SensorCalibration>,
     unplaced: BTreeSet<Arc<str>>,
@@ -162,6 +165,7 @@ impl ClipBuilder {
                 Finder::BuiltIn | Finder::Network(_) => None,
             },
             unanswered: Unanswered::default(),
+            blind: Blind::default(),
             written_calibration: BTreeMap::new(),
             unplaced: BTreeSet::new(),
             counts: ClipCounts::default(),
@@ -223,6 +227,7 @@ impl ClipBuilder {
         let labels = self.labeler.finish();
         let mut learned = self.looker.finish();
         learned.extend(self.unanswered.finish(self.without));
+        learned.extend(self.blind.finish());
         let mut dropped = Vec::new();
         let models = self.inbox.iter().flat_map(Inbox::models).collect();
         learned.extend(self.inbox.map(|inbox| inbox.finish(&mut dropped)).unwrap_or_default());
@@ -471,7 +476,9 @@ impl ClipBuilder {
             look::with_looks(views, |looks| self.labeler.sweep_by(input, instead.detector(), looks))
         });
         // Neither the built-in detector nor nobody fails.
-        labelled.map(|labels| labels.boxes).unwrap_or_default()
+        let Ok(labels) = labelled else { return Vec::new() };
+        self.blind.note(sensor, input.stamp_ns, labels.cleaned);
+        labels.boxes
     }
 
     /// What the network sees in the images of a sample, where it is this sample's turn.

@@ -32,15 +32,14 @@ use crate::networks::Networks;
 use crate::report::{Progress, Report, ViewReport};
 use crate::writer::entry_of;
 use ledger::Ledger;
+use silence::{Silence, Verdict};
 use vehicle::Vehicle;
 
 mod ledger;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod vehicle;
-
-/// So much longer than asked for must an idle run wait for the end of a partition before somebody is told.
-const ODD_SILENCE: Duration = Duration::from_secs(10);
 
 /// How long the source may wait for a message before the run looks at its other duties.
 const POLL: Duration = Duration::from_millis(50);
@@ -211,20 +210,18 @@ struct Run<'a> {
     superseded: Vec<(Arc<str>, ClipId)>,
     /// Partitions that are not read at the moment.
     held_back: BTreeSet<u32>,
-    /// Partitions that are this worker's at the moment.
-    assigned: BTreeSet<u32>,
-    /// Partitions of which the last news was that they are at their end and silent.
-    quiet: BTreeSet<u32>,
-    /// Whether somebody was told why an idle run does not end.
-    told_what_it_waits_for: bool,
+    silence: Silence,
     /// Vehicles that were first heard of when some of their partitions had fallen silent already, and when that was.
     newcomers: VecDeque<(Arc<str>, Instant)>,
     ledger: Ledger,
     /// Sensors that have spoken, at most [`KNOWN_SENSORS`].
     sensors: BTreeSet<Arc<str>>,
+    /// See [`RunJob::labels_sha256`].
+    labels_sha256: String,
+    /// Whether it was told that clips were sealed with other options.
+    has_told_other_options: bool,
     report: Report,
     started: Instant,
-    last_event: Instant,
     last_commit: Instant,
     ended: bool,
 }
@@ -261,24 +258,23 @@ impl<'a> Run<'a> {
         let now = Instant::now();
         Ok(Self {
             source,
-            job,
             lanes,
             reports,
             vehicles: BTreeMap::new(),
             partitions: Vec::new(),
             superseded: Vec::new(),
             held_back: BTreeSet::new(),
-            assigned: BTreeSet::new(),
-            quiet: BTreeSet::new(),
-            told_what_it_waits_for: false,
+            silence: Silence::new(),
             newcomers: VecDeque::new(),
             ledger: Ledger::default(),
             sensors: BTreeSet::new(),
+            labels_sha256: job.labels_sha256(),
+            has_told_other_options: false,
             report: Report::default(),
             started: now,
-            last_event: now,
             last_commit: now,
             ended: false,
+            job,
         })
     }
 
@@ -299,16 +295,14 @@ impl<'a> Run<'a> {
 
     fn event(&mut self, event: SourceEvent) -> Result<(), PipelineError> {
         if !matches!(event, SourceEvent::Quiet(_)) {
-            self.last_event = Instant::now();
-            self.told_what_it_waits_for = false;
+            self.silence.broken();
         }
         match event {
             SourceEvent::Record(record) => self.record(record),
             SourceEvent::Rejected(rejected) => {
                 // It goes on after a message that cannot be used, too.
-                let at = &rejected.position;
-                let is_its = |known: &PartitionId| known.partition == at.partition && known.topic == at.topic;
-                self.quiet.retain(|number| !self.partitions.get(*number as usize).is_some_and(is_its));
+                let partition = self.partition_number(&rejected.position.topic, rejected.position.partition);
+                self.silence.spoke(partition);
                 self.rejected(&rejected)
             }
             SourceEvent::Assigned(partitions) => self.assigned(partitions),
@@ -333,7 +327,7 @@ impl<'a> Run<'a> {
         let name = record.header.vehicle.clone();
         self.ensure_vehicle(&name, &record)?;
         let partition = self.partition_of(&record);
-        self.quiet.remove(&partition);
+        self.silence.spoke(partition);
         let Some(vehicle) = self.vehicles.get_mut(&name) else { return Ok(()) };
         let mut out = Vec::new();
         vehicle.watch_clock(&record.header, &self.job.metrics);
@@ -356,7 +350,7 @@ impl<'a> Run<'a> {
                 vehicle.add_partition(number as u32);
             }
         }
-        if vehicle.partitions().any(|number| self.quiet.contains(&number)) {
+        if vehicle.partitions().any(|number| self.silence.is_quiet(number)) {
             self.newcomers.push_back((name.clone(), Instant::now()));
         }
         self.vehicles.insert(name.clone(), vehicle);
@@ -371,7 +365,7 @@ impl<'a> Run<'a> {
             let Some((name, _)) = self.newcomers.pop_front() else { break };
             let mut out = Vec::new();
             if let Some(vehicle) = self.vehicles.get_mut(&name) {
-                self.quiet.iter().for_each(|number| vehicle.quiet(*number, &mut out));
+                self.silence.quiet().for_each(|number| vehicle.quiet(number, &mut out));
             }
             self.ordered(&name, out)?;
         }
@@ -500,12 +494,29 @@ impl<'a> Run<'a> {
             None => false,
         };
         if was_read_before {
+            self.tell_other_options(name, clip);
             self.ledger.pass(&record.header.position);
             self.drop_frame(DropReason::AlreadySealed);
         } else {
             self.set_aside(record, clip)?;
         }
         Ok(None)
+    }
+
+    /// Says once that a sealed clip stays as it is although these options would give other labels.
+    fn tell_other_options(&mut self, name: &Arc<str>, clip: ClipId) {
+        let entry = self.vehicles.get(name).and_then(|vehicle| vehicle.entry(clip));
+        let Some(entry) = entry.filter(|entry| entry.config_sha256 != self.labels_sha256 && !self.has_told_other_options) else {
+            return;
+        };
+        let short = |sha256: &str| sha256.get(..12).unwrap_or(sha256).to_owned();
+        self.report.warnings.push(format!(
+            "clip {clip} of {name} was sealed before with other options and stays as it is: expected config_sha256 {}…, got {}…\nhint: another \
+             --dataset gets labels of these options",
+            short(&self.labels_sha256),
+            short(&entry.config_sha256)
+        ));
+        self.has_told_other_options = true;
     }
 
     fn drop_frame(&mut self, reason: DropReason) {
@@ -533,7 +544,7 @@ impl<'a> Run<'a> {
         self.job.metrics.assigned(partitions.len());
         for partition in partitions {
             let number = self.partition_number(&partition.topic, partition.partition);
-            self.assigned.insert(number);
+            self.silence.assigned(number);
             for vehicle in self.vehicles.values_mut().filter(|vehicle| vehicle.reads_number(partition.partition, &self.partitions))
             {
                 vehicle.add_partition(number);
@@ -558,8 +569,7 @@ impl<'a> Run<'a> {
             self.forget_vehicle(&name)?;
         }
         self.ledger.forget_partitions(partitions);
-        self.assigned.retain(|number| !numbers.contains(number));
-        self.quiet.retain(|number| !numbers.contains(number));
+        self.silence.revoked(&numbers);
         self.job.metrics.revoked(partitions.len());
         self.source.revocation_done();
         Ok(())
@@ -567,7 +577,7 @@ impl<'a> Run<'a> {
 
     fn quiet(&mut self, partition: &PartitionId) -> Result<(), PipelineError> {
         let number = self.partition_number(&partition.topic, partition.partition);
-        self.quiet.insert(number);
+        self.silence.fell(number);
         let names: Vec<Arc<str>> = self.vehicles.keys().cloned().collect();
         for name in names {
             let mut out = Vec::new();
@@ -582,26 +592,19 @@ impl<'a> Run<'a> {
     /// Nothing came within [`POLL`].
     fn idle(&mut self) -> Result<(), PipelineError> {
         if self.partitions.is_empty() || self.job.more_to_come.load(Ordering::SeqCst) {
-            self.last_event = Instant::now();
+            self.silence.broken();
         }
-        // A worker that was taken for dead, because it or the broker stood still, comes back into its group and reads again what it had not sealed.
-        let rejoins_ms = if self.assigned.is_empty() { self.job.config.kafka.session_timeout_ms } else { 0 };
-        let rejoins = Duration::from_millis(rejoins_ms.into());
-        let is_idle = self.job.stop_when_idle.is_some_and(|limit| self.last_event.elapsed() >= limit + rejoins);
-        if is_idle {
-            let waits_for = self.assigned.difference(&self.quiet).filter_map(|number| self.partitions.get(*number as usize));
-            let waits_for: Vec<String> = waits_for.map(ToString::to_string).collect();
-            if waits_for.is_empty() {
+        let rejoins = Duration::from_millis(self.job.config.kafka.session_timeout_ms.into());
+        match self.job.stop_when_idle.map_or(Verdict::Wait, |limit| self.silence.judge(limit, rejoins)) {
+            Verdict::Wait => {}
+            Verdict::Tell(waits_for) => {
+                let names = waits_for.iter().filter_map(|number| self.partitions.get(*number as usize)).map(ToString::to_string);
+                let partitions = names.collect::<Vec<String>>().join(" ");
+                tracing::warn!(partitions, "idle, but not at the end of these: the broker is slow or away, and the run waits");
+            }
+            Verdict::End => {
                 self.ended = true;
                 return Ok(());
-            }
-            // A partition that has just come to its end says so within a second or two; a loaded machine takes longer.
-            let is_odd = self.job.stop_when_idle.is_some_and(|limit| self.last_event.elapsed() >= limit + ODD_SILENCE);
-            if is_odd && !std::mem::replace(&mut self.told_what_it_waits_for, true) {
-                tracing::warn!(
-                    partitions = waits_for.join(" "),
-                    "idle, but not at the end of these: the broker is slow or away, and the run waits"
-                );
             }
         }
         let silence = Duration::from_secs(self.job.config.run.seal_after_silence_s);

@@ -1,8 +1,10 @@
 //! The same object twice: of two tracks that stand in each other, the weaker one goes.
 
+use boxwright_model::Cuboid;
+
 use crate::metrics::{Rect, bev_iou};
 
-use super::placed::{Placed, Placement};
+use super::placed::Placed;
 
 /// Share of the common sweeps in which two tracks must overlap to be one.
 const COMMON_SHARE: f64 = 0.4;
@@ -38,7 +40,7 @@ pub(super) fn same(stronger: &Placed, weaker: &Placed) -> bool {
         while others.next_if(|other| other.sweep < placement.sweep).is_some() {}
         if let Some(other) = others.peek().filter(|other| other.sweep == placement.sweep) {
             common += 1;
-            overlapping += u32::from(overlap(other, placement));
+            overlapping += u32::from(overlap(&other.world_from_box, &placement.world_from_box));
         }
     }
     // A parked object stands there also in the sweeps that saw only the other track. What comes after the last sweep of the one is the other's alone: if both
@@ -46,14 +48,15 @@ pub(super) fn same(stronger: &Placed, weaker: &Placed) -> bool {
     if common == 0 && stronger.motion.is_static && weaker.motion.is_static {
         let ends = |p: &Placed| [p.placements[0].sweep, p.placements[p.placements.len() - 1].sweep];
         let ([a, b], [c, d]) = (ends(stronger), ends(weaker));
-        return a < d && c < b && overlap(&stronger.placements[0], &weaker.placements[0]);
+        return a < d && c < b && overlap(&stronger.placements[0].world_from_box, &weaker.placements[0].world_from_box);
     }
     f64::from(overlapping) > COMMON_SHARE * f64::from(common.max(1))
 }
 
-pub(super) fn overlap(a: &Placement, b: &Placement) -> bool {
-    let center = [b.world_from_box.center_m.x, b.world_from_box.center_m.y];
-    let mut around = Rect::of(&a.world_from_box);
+/// Whether two boxes cannot both be right, or the second is a part of the first.
+pub(super) fn overlap(a: &Cuboid, b: &Cuboid) -> bool {
+    let center = [b.center_m.x, b.center_m.y];
+    let mut around = Rect::of(a);
     around.half = around.half.map(|half| half + PART_MARGIN_M);
-    bev_iou(&a.world_from_box, &b.world_from_box) > MAX_IOU || around.contains(center)
+    bev_iou(a, b) > MAX_IOU || around.contains(center)
 }

@@ -151,6 +151,7 @@ pub fn accept(
     let score = verdict.score * (1.0 - 3.0 * beyond.sum::<f64>()).max(0.0);
     (score >= min_score && placements.iter().all(|p| p.world_from_box.is_valid())).then_some(Placed {
         number: path.number,
+        parts: path.parts,
         class: verdict.class,
         score,
         raw_score: score,

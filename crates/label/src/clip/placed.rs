@@ -61,6 +61,8 @@ pub struct Path {
     pub start_ns: i64,
     /// The sightings, in order of sweeps; never empty.
     pub sightings: Vec<Sighting>,
+    /// Tracks of the tracker that were joined into it.
+    pub parts: u32,
     /// Sweeps in which it was hidden for longer than a track coasts: it is no fault of a track to have no sightings there.
     pub hidden_sweeps: usize,
     /// The model that gave most of the boxes whole; `None` where most were fitted to points.
@@ -121,7 +123,15 @@ impl Path {
         let ends = track.observations.windows(2).map(|pair| [pair[0].sweep, pair[1].sweep]);
         let holes = ends.filter(|[before, after]| is_hole(sweeps, *before, *after, max_coast_s));
         let hidden_sweeps = holes.map(|[before, after]| after - before - 1).sum();
-        Some(Self { number: track.number, origin, start_ns, sightings, hidden_sweeps, given_by: given_by(track) })
+        Some(Self {
+            number: track.number,
+            parts: track.parts,
+            origin,
+            start_ns,
+            sightings,
+            hidden_sweeps,
+            given_by: given_by(track),
+        })
     }
 
     /// The same path with every outline as it was at the sighting's stamp, for a thing that has these velocities at its sightings.
@@ -221,6 +231,8 @@ pub struct How {
 pub struct Placed {
     /// Number of the track.
     pub number: u32,
+    /// Tracks of the tracker that were joined into it ([`crate::track::join_parts`]).
+    pub parts: u32,
     /// Class.
     pub class: ClassId,
     /// Confidence in `[0, 1]`.
@@ -293,7 +305,41 @@ pub(super) mod fixture {
         }
     }
 
+    /// A parked car with a box of 4.5 by 1.8 m at (12, 6) in each of these sweeps of 10 Hz.
+    pub(in crate::clip) fn parked(number: u32, class: ClassId, sweeps: impl Iterator<Item = usize>) -> Placed {
+        let placement = |sweep: usize| Placement {
+            sweep,
+            stamp_ns: sweep as i64 * 100_000_000,
+            points_ns: [sweep as i64 * 100_000_000; 2],
+            world_from_box: Cuboid::upright([12.0, 6.0, 0.75].into(), [4.5, 1.8, 1.5].into(), 0.3),
+            velocity_mps: [0.0; 2],
+            num_points: 100,
+            sought: false,
+        };
+        Placed {
+            number,
+            parts: 1,
+            class,
+            score: 0.8,
+            raw_score: 0.8,
+            motion: Motion {
+                is_static: true,
+                shift_m: 0.0,
+                speed_mps: 0.0,
+                heading_rad: 0.0,
+                wander_m: 0.0,
+                jitter_m: 0.0,
+                halfway: 0.5,
+            },
+            how: How { size_source: "seen", refined: "one_pose", edge_m: 0.0, refused_edge_m: None },
+            logits: Vec::new(),
+            looks: TrackLooks::default(),
+            given_by: None,
+            placements: sweeps.map(placement).collect(),
+        }
+    }
+
     pub(in crate::clip) fn path(sightings: Vec<Sighting>) -> Path {
-        Path { number: 0, origin: [0.0; 2], start_ns: 0, sightings, hidden_sweeps: 0, given_by: None }
+        Path { number: 0, parts: 1, origin: [0.0; 2], start_ns: 0, sightings, hidden_sweeps: 0, given_by: None }
     }
 }

@@ -132,7 +132,9 @@ impl<'a> Wanted<'a> {
     }
 
     fn is_taken(&self, placement: &Placement, taken: &Taken) -> bool {
-        let by_another = |(number, other): &(u32, Placement)| *number != self.number && overlap(other, placement);
+        let by_another = |(number, other): &(u32, Placement)| {
+            *number != self.number && overlap(&other.world_from_box, &placement.world_from_box)
+        };
         taken[placement.sweep].iter().any(by_another)
     }
 

@@ -1,10 +1,12 @@
 //! From placed tracks to the boxes and tracks of the model.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boxwright_model::{Box3, ClipId, Cuboid, LabelSource, Track, TrackId};
 use serde::Serialize;
 
+use super::duplicates::overlap;
 use super::evidence::usual_size;
 use super::placed::{Placed, Placement};
 use super::{ClipConfig, SweepInfo, is_hole, priority};
@@ -17,6 +19,8 @@ struct Evidence<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     sought: bool,
     hits: usize,
+    #[serde(skip_serializing_if = "is_whole")]
+    parts: u32,
     logits: Vec<f64>,
     size: &'a str,
     #[serde(rename = "static")]
@@ -30,6 +34,11 @@ struct Evidence<'a> {
     detector: Option<DetectorEvidence<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     camera: Option<CameraEvidence<'a>>,
+}
+
+/// Most tracks are one part, of which nothing is said.
+fn is_whole(parts: &u32) -> bool {
+    *parts == 1
 }
 
 /// Whose boxes a track is made of, where they were given whole.
@@ -70,22 +79,37 @@ pub fn write(
     max_coast_s: f64,
     camera: Option<&ModelSpec>,
 ) -> (Vec<Box3>, Vec<Track>) {
-    let mut boxes = Vec::new();
-    let mut tracks = Vec::with_capacity(placed.len());
     let model = config.confidence.id();
+    let mut of_tracks: Vec<Vec<Box3>> = Vec::with_capacity(placed.len());
     for track in placed {
-        let start = boxes.len();
-        for (placement, predicted) in with_gaps(track, sweeps, max_coast_s) {
-            if let Some(info) = sweeps.get(placement.sweep) {
-                let evidence = evidence(track, &placement, camera, &model);
-                boxes.push(Box3 { evidence, ..box_of(track, &placement, predicted, info, clip, config) });
-            }
-        }
-        tracks.extend(track_of(track, &boxes[start..], clip));
+        let placements = with_gaps(track, sweeps, max_coast_s).into_iter();
+        let boxes = placements.filter_map(|(placement, predicted)| {
+            let evidence = evidence(track, &placement, camera, &model);
+            Some(Box3 { evidence, ..box_of(track, &placement, predicted, sweeps.get(placement.sweep)?, clip, config) })
+        });
+        of_tracks.push(boxes.collect());
     }
+    give_way(&mut of_tracks);
+    let tracks = placed.iter().zip(&of_tracks).filter_map(|(track, boxes)| track_of(track, boxes, clip));
+    let mut tracks: Vec<Track> = tracks.collect();
+    let mut boxes: Vec<Box3> = of_tracks.into_iter().flatten().collect();
     boxes.sort_by_key(|b| (b.sample_stamp_ns, b.track_id));
     tracks.sort_by_key(|t| t.track_id);
     (boxes, tracks)
+}
+
+/// Leaves out every predicted box where another track was measured in that sample: what nobody saw cannot stand in what was seen. Most often both are one
+/// object, and its boxes are those that were measured.
+fn give_way(of_tracks: &mut [Vec<Box3>]) {
+    let mut measured: BTreeMap<i64, Vec<(TrackId, Cuboid)>> = BTreeMap::new();
+    for one in of_tracks.iter().flatten().filter(|one| !one.predicted) {
+        measured.entry(one.sample_stamp_ns).or_default().push((one.track_id, one.world_from_box));
+    }
+    let is_taken = |predicted: &Box3| {
+        let others = measured.get(&predicted.sample_stamp_ns).into_iter().flatten();
+        others.filter(|(track, _)| *track != predicted.track_id).any(|(_, other)| overlap(other, &predicted.world_from_box))
+    };
+    of_tracks.iter_mut().for_each(|boxes| boxes.retain(|one| !(one.predicted && is_taken(one))));
 }
 
 /// The placements, and between them one for each sweep in which the object was not seen, where that is no hole.
@@ -154,6 +178,7 @@ fn evidence(track: &Placed, placement: &Placement, camera: Option<&ModelSpec>, m
         points: placement.num_points,
         sought: placement.sought,
         hits: track.placements.iter().filter(|one| !one.sought).count(),
+        parts: track.parts,
         logits: track.logits.iter().map(rounded).collect(),
         size: track.how.size_source,
         is_static: track.motion.is_static,
@@ -185,4 +210,40 @@ fn track_of(track: &Placed, boxes: &[Box3], clip: ClipId) -> Option<Track> {
         size_lwh_m: usual_size(&track.placements)?.into(),
         review_priority_s: priority::expected_seconds(boxes.len(), track.score, track.motion.is_static),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use boxwright_model::{Pose, Taxonomy};
+
+    use super::super::placed::fixture::parked;
+    use super::*;
+
+    #[test]
+    fn a_predicted_box_gives_way_to_a_measured_one() {
+        let taxonomy = Taxonomy::from_toml(include_str!("../../../../configs/taxonomy.toml")).unwrap();
+        let car = taxonomy.find("car").unwrap();
+        let info = |sweep: i64| SweepInfo {
+            sample_id: "v".into(),
+            stamp_ns: sweep * 100_000_000,
+            world_from_ego: Pose::identity(),
+            has_pose: true,
+        };
+        let sweeps: Vec<SweepInfo> = (0..20).map(info).collect();
+        // Not seen in the sweeps 8 to 12; something else was, in three of them, `aside_m` beside it.
+        let boxes_of_first = |aside_m: f64, also_unseen: usize| {
+            let first = parked(0, car, (0..20).filter(|sweep| !(8..=12).contains(sweep)));
+            let mut second = parked(1, car, (9..=11).filter(|sweep| *sweep != also_unseen));
+            second.placements.iter_mut().for_each(|one| one.world_from_box.center_m.y += aside_m);
+            let (boxes, tracks) = write(&[first, second], &sweeps, ClipId(0), &ClipConfig::default(), 1.0, None);
+            let of_first = boxes.iter().filter(|one| one.track_id.number == 0);
+            let samples: Vec<i64> = of_first.map(|one| one.sample_stamp_ns / 100_000_000).collect();
+            assert_eq!(tracks[0].boxes as usize, samples.len());
+            samples
+        };
+        assert_eq!(boxes_of_first(0.2, usize::MAX), (0..9).chain(12..20).collect::<Vec<_>>());
+        assert_eq!(boxes_of_first(4.0, usize::MAX), (0..20).collect::<Vec<_>>());
+        // Of two that are predicted nobody knows better.
+        assert_eq!(boxes_of_first(0.2, 10), (0..9).chain([10]).chain(12..20).collect::<Vec<_>>());
+    }
 }

@@ -179,6 +179,6 @@ impl<S: Seen> TrackHistory<S> {
     /// One track of both: what is known at the end is what the later part knows.
     fn with_later_part(mut self, later: Self) -> Self {
         self.observations.extend(later.observations);
-        Self { number: self.number, observations: self.observations, ..later }
+        Self { number: self.number, parts: self.parts + later.parts, observations: self.observations, ..later }
     }
 }

@@ -204,6 +204,11 @@ impl Vehicle {
         Ok(self.entries.get(&clip).is_some_and(|entry| covers(entry, record)))
     }
 
+    /// The entry of a sealed clip, where it was asked for lately.
+    pub(crate) fn entry(&self, clip: ClipId) -> Option<&ManifestEntry> {
+        self.entries.get(&clip)
+    }
+
     fn remember(&mut self, entry: ManifestEntry) {
         self.entries.insert(entry.clip, entry);
         if self.entries.len() > CACHED_ENTRIES {

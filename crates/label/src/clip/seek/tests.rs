@@ -5,8 +5,7 @@ use nalgebra::Vector3;
 
 use super::*;
 use crate::clip::motion::Motion;
-use crate::clip::placed::How;
-use crate::look::TrackLooks;
+use crate::clip::placed::fixture::parked;
 
 const SWEEPS: usize = 40;
 /// The sweeps of its own sightings.
@@ -68,30 +67,12 @@ fn sought_beside(
             Standing::of(&points, &heights, 0.22, [0.0; 2])
         })
         .collect();
-    let placement = |sweep: usize| Placement {
-        sweep,
-        stamp_ns: sweeps[sweep].stamp_ns,
-        points_ns: [sweeps[sweep].stamp_ns; 2],
-        world_from_box: cuboid(),
-        velocity_mps: [0.0; 2],
-        num_points: 100,
-        sought: false,
-    };
     let taxonomy = taxonomy();
-    let still =
-        Motion { is_static: true, shift_m: 0.0, speed_mps: 0.0, heading_rad: 0.0, wander_m: 0.0, jitter_m: 0.0, halfway: 0.5 };
-    let mut track = Placed {
-        number: 0,
-        class: taxonomy.find("car").unwrap(),
-        score: 0.8,
-        raw_score: 0.8,
-        motion: still,
-        how: How { size_source: "seen", refined: ONE_POSE, edge_m: 0.0, refused_edge_m: None },
-        logits: vec![],
-        looks: TrackLooks::default(),
-        given_by: None,
-        placements: SEEN.filter(|sweep| *sweep != 24).map(placement).collect(),
-    };
+    let mut track = parked(0, taxonomy.find("car").unwrap(), SEEN.filter(|sweep| *sweep != 24));
+    for one in &mut track.placements {
+        one.stamp_ns = sweeps[one.sweep].stamp_ns;
+        one.points_ns = [one.stamp_ns; 2];
+    }
     change(&mut track);
     let mut tracks = vec![track];
     tracks.extend(others(&tracks[0]));
