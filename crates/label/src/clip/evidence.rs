@@ -21,6 +21,10 @@ pub struct Verdict {
     pub looks: TrackLooks,
 }
 
+/// In doubt a thing is no rider (log-odds): to 100 vehicles there are 5 cyclists in KITTI's object benchmark (1,627 to 32,750) and 4 bicycles and
+/// motorcycles in nuScenes. A part of a car looks like one; who is seen well is taken for a rider by far more than this.
+const RIDERS_ARE_RARE: f64 = 0.5;
+
 /// Adds up the votes of all sightings and what the motion says.
 #[must_use]
 pub fn judge(path: &Path, motion: &Motion, taxonomy: &Taxonomy) -> Verdict {
@@ -40,7 +44,9 @@ pub fn judge(path: &Path, motion: &Motion, taxonomy: &Taxonomy) -> Verdict {
         .zip(&looks.logits)
         .map(|(logit, camera)| logit + camera)
         .collect();
-    let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]).then(b.cmp(a)));
+    let likely =
+        |class: usize| logits[class] - if Kind::of(&taxonomy.classes()[class]) == Kind::Rider { RIDERS_ARE_RARE } else { 0.0 };
+    let best = (0..logits.len()).max_by(|a, b| likely(*a).total_cmp(&likely(*b)).then(b.cmp(a)));
     let Some(best) = best else { return Verdict { class: taxonomy.unknown(), score: 0.0, logits, looks } };
     // What is a car or a lorry is a vehicle all the same: doubt between classes of one kind is no doubt that something is there.
     let kind = Kind::of(&taxonomy.classes()[best]);

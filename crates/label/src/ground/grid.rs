@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use nalgebra::{Matrix3, Vector3};
+
 use super::GroundConfig;
 use crate::clean::{RANGE_LIMIT_M, reach_m};
 
@@ -12,10 +14,17 @@ const CELL_M: f32 = 1.0;
 const SEED_RANGE_M: f32 = 12.0;
 /// Gradients that are tried along x and y for the ground about the lidar; level first, so that it wins among equals.
 const SEED_GRADIENTS: [f32; 5] = [0.0, 0.06, -0.06, 0.12, -0.12];
+/// What is tried beside the best of them: half a step to either side.
+const FINER_GRADIENTS: [f32; 3] = [0.0, 0.03, -0.03];
 /// As near as this the lowest point is ground only where it lies in the plane about the lidar: the lowest beam may pass above the ground.
 const NEAR_M: f32 = 5.0;
 /// Heights that count as the same level when the seed is chosen.
 const SEED_WINDOW_M: f32 = 0.3;
+/// A kerb is about this high: what is two thirds of it above the plane about the lidar is none of the road.
+const KERB_M: f32 = 0.15;
+/// Least determinant of the normal equations of the plane about the lidar, by the cube of the number of cells: a square of four cells a side has 1.56, a
+/// line 0.
+const LEAST_SPREAD: f64 = 1.5;
 
 /// How far the search looks for the next cell with points: rings of a lidar lie metres apart far away (cells).
 const REACH_CELLS: i32 = 8;
@@ -77,29 +86,32 @@ impl HeightGrid {
                 *low = p[2];
             }
         }
-        let (height, gradient) = self.seed(&lowest);
-        let mut growth = Growth::new(self.side, &lowest, (height, gradient), config);
+        let plane = self.seed(&lowest);
+        let mut growth = Growth::new(self.side, &lowest, plane, config);
         growth.start();
         growth.run();
         let Growth { found, .. } = growth;
-        self.fill(&found, height);
+        self.fill(&found, plane);
     }
 
-    /// Heights of the cells that are known, and of the others the mean of what lies nearest.
-    fn fill(&mut self, found: &[Level], fallback: f32) {
+    /// Heights of the cells that are known, and of the others the mean of what lies nearest. What the lowest beam passes above is in the plane that the
+    /// vehicle stands on: without that, the road under a car parked beside it would be as high as the pavement behind.
+    fn fill(&mut self, found: &[Level], plane: Plane) {
         // In which round a cell is known; the rounds go outward from what was found.
         let mut round_of = vec![u32::MAX; found.len()];
         let mut front: Vec<u32> = Vec::with_capacity(found.len());
+        let near = NEAR_M / CELL_M;
         for (cell, level) in found.iter().enumerate() {
+            let away = cells_away(cell, self.side);
             if level.is_found() {
                 self.height[cell] = level.height;
-                round_of[cell] = 0;
-                front.push(cell as u32);
+            } else if away[0] * away[0] + away[1] * away[1] < near * near {
+                self.height[cell] = plane.at(away);
+            } else {
+                continue;
             }
-        }
-        if front.is_empty() {
-            self.height.fill(fallback);
-            return;
+            round_of[cell] = 0;
+            front.push(cell as u32);
         }
         let mut next = Vec::with_capacity(found.len());
         for round in 1.. {
@@ -127,28 +139,35 @@ impl HeightGrid {
         }
     }
 
-    /// The plane that most cells near the lidar agree on, as its height at the lidar and its gradient.
+    /// The plane that most cells near the lidar agree on.
     ///
-    /// A few gradients are tried; with each, the height is where most cells lie within a window (the lower one of equals).
-    fn seed(&self, lowest: &[f32]) -> (f32, [f32; 2]) {
-        let middle = (self.side / 2) as f32;
-        let place = |cell: usize| [(cell % self.side) as f32 - middle, (cell / self.side) as f32 - middle];
-        let measured = lowest.iter().enumerate().filter(|(_, low)| low.is_finite()).map(|(cell, low)| (place(cell), *low));
+    /// A few gradients are tried, and some between about the best of them; with each, the height is where most cells lie within a window (the lower one of
+    /// equals). Least squares over those cells make it exact, the second time without what is as high as a kerb.
+    fn seed(&self, lowest: &[f32]) -> Plane {
+        let measured =
+            lowest.iter().enumerate().filter(|(_, low)| low.is_finite()).map(|(cell, low)| (cells_away(cell, self.side), *low));
         let reach = SEED_RANGE_M / CELL_M;
         let mut near: Vec<([f32; 2], f32)> = measured.clone().filter(|([x, y], _)| x * x + y * y < reach * reach).collect();
         if near.is_empty() {
             near = measured.collect();
         }
-        let (mut best, mut most) = ((0.0, [0.0; 2]), 0);
-        for [gx, gy] in SEED_GRADIENTS.iter().flat_map(|gx| SEED_GRADIENTS.map(|gy| [*gx, gy])) {
-            let mut levels: Vec<f32> = near.iter().map(|([x, y], low)| low - CELL_M * (gx * x + gy * y)).collect();
-            levels.sort_unstable_by(f32::total_cmp);
-            let (level, count) = densest(&levels);
-            if count > most {
-                (best, most) = ((level, [gx, gy]), count);
+        let (mut plane, mut most) = (Plane { height: 0.0, gradient: [0.0; 2] }, 0);
+        for gradients in [SEED_GRADIENTS.as_slice(), &FINER_GRADIENTS] {
+            let [about_x, about_y] = plane.gradient;
+            for (gx, gy) in gradients.iter().flat_map(|gx| gradients.iter().map(move |gy| (about_x + gx, about_y + gy))) {
+                let mut levels: Vec<f32> = near.iter().map(|([x, y], low)| low - CELL_M * (gx * x + gy * y)).collect();
+                levels.sort_unstable_by(f32::total_cmp);
+                let (level, count) = densest(&levels);
+                if count > most {
+                    (plane, most) = (Plane { height: level, gradient: [gx, gy] }, count);
+                }
             }
         }
-        best
+        for window_m in [SEED_WINDOW_M / 2.0, KERB_M * 2.0 / 3.0] {
+            let cells = near.iter().filter(|(place, low)| (low - plane.at(*place)).abs() <= window_m);
+            plane = Plane::nearest_to(cells).unwrap_or(plane);
+        }
+        plane
     }
 
     /// Replaces the accepted minima by means of the points close to them: a minimum sits below noisy ground.
@@ -185,6 +204,36 @@ fn densest(levels: &[f32]) -> (f32, usize) {
         }
     }
     (best, most)
+}
+
+/// The ground about the lidar as a plane.
+#[derive(Clone, Copy, Debug)]
+struct Plane {
+    /// At the lidar (metres).
+    height: f32,
+    /// Rise over run along x and y.
+    gradient: [f32; 2],
+}
+
+impl Plane {
+    /// Height so many columns and rows from the lidar.
+    fn at(&self, [dx, dy]: [f32; 2]) -> f32 {
+        self.height + self.gradient[0] * (dx * CELL_M) + self.gradient[1] * (dy * CELL_M)
+    }
+
+    /// The plane nearest to these cells, by least squares; `None` where they say too little.
+    fn nearest_to<'a>(cells: impl Iterator<Item = &'a ([f32; 2], f32)>) -> Option<Self> {
+        let (mut normal, mut right) = (Matrix3::<f64>::zeros(), Vector3::<f64>::zeros());
+        for ([dx, dy], low) in cells {
+            let row = Vector3::new(1.0, f64::from(dx * CELL_M), f64::from(dy * CELL_M));
+            normal += row * row.transpose();
+            right += row * f64::from(*low);
+        }
+        // Cells on one line know nothing of the slope across it.
+        let is_wide = normal.determinant() > LEAST_SPREAD * normal[(0, 0)].powi(3);
+        let solved = normal.cholesky().filter(|_| is_wide)?.solve(&right);
+        Some(Self { height: solved.x as f32, gradient: [solved.y as f32, solved.z as f32] })
+    }
 }
 
 /// Ground that was found in a cell.
@@ -255,8 +304,8 @@ struct Growth<'a> {
     lowest: &'a [f32],
     found: Vec<Level>,
     open: BinaryHeap<Reverse<Way>>,
-    /// Height at the lidar and gradient of the plane about it.
-    plane: (f32, [f32; 2]),
+    /// The plane about the lidar.
+    plane: Plane,
     config: &'a GroundConfig,
     /// Steps of one cell and more in each of [`DIRECTIONS`].
     steps: [[Step; REACH_CELLS as usize]; 8],
@@ -267,7 +316,7 @@ struct Growth<'a> {
 }
 
 impl<'a> Growth<'a> {
-    fn new(side: usize, lowest: &'a [f32], plane: (f32, [f32; 2]), config: &'a GroundConfig) -> Self {
+    fn new(side: usize, lowest: &'a [f32], plane: Plane, config: &'a GroundConfig) -> Self {
         let metres = |cells: i32| cells as f32 * CELL_M;
         let mut steps = DIRECTIONS.map(|(dx, dy)| {
             std::array::from_fn(|index| {
@@ -299,29 +348,20 @@ impl<'a> Growth<'a> {
         }
     }
 
-    /// Columns and rows from the lidar to a cell.
-    fn cells_away(&self, cell: usize) -> [i32; 2] {
-        let middle = (self.side / 2) as i32;
-        let (cell, side) = (cell as u32, self.side as u32);
-        [(cell % side) as i32 - middle, (cell / side) as i32 - middle]
-    }
-
-    /// Height of the plane about the lidar so far from it.
-    fn in_plane(&self, [dx, dy]: [i32; 2]) -> f32 {
-        self.plane.0 + self.plane.1[0] * (dx as f32 * CELL_M) + self.plane.1[1] * (dy as f32 * CELL_M)
+    fn cells_away(&self, cell: usize) -> [f32; 2] {
+        cells_away(cell, self.side)
     }
 
     /// Cells near the lidar that lie in the plane of the seed.
     fn start(&mut self) {
-        let gradient = self.plane.1;
+        let gradient = self.plane.gradient;
         let middle = self.side / 2;
         let reach = (SEED_RANGE_M / CELL_M) as usize;
         let (side, span) = (self.side, middle.saturating_sub(reach)..=(middle + reach).min(self.side - 1));
         for cell in span.clone().flat_map(|iy| span.clone().map(move |ix| iy * side + ix)) {
             let away = self.cells_away(cell);
-            if (self.lowest[cell] - self.in_plane(away)).abs() < SEED_WINDOW_M / 2.0 {
-                let [dx, dy] = away.map(|cells| cells as f32 * CELL_M);
-                self.accept(cell, Level { height: self.lowest[cell], gradient, cost: dx.hypot(dy) });
+            if (self.lowest[cell] - self.plane.at(away)).abs() < SEED_WINDOW_M / 2.0 {
+                self.accept(cell, Level { height: self.lowest[cell], gradient, cost: CELL_M * away[0].hypot(away[1]) });
             }
         }
     }
@@ -373,8 +413,8 @@ impl<'a> Growth<'a> {
     fn judge(&self, cell: usize, step: &Step) -> Option<(f32, [f32; 2])> {
         let away = self.cells_away(cell);
         let near = NEAR_M / CELL_M;
-        let is_near = ((away[0] * away[0] + away[1] * away[1]) as f32) < near * near;
-        if is_near && (self.lowest[cell] - self.in_plane(away)).abs() > SEED_WINDOW_M / 2.0 {
+        let is_near = away[0] * away[0] + away[1] * away[1] < near * near;
+        if is_near && (self.lowest[cell] - self.plane.at(away)).abs() > SEED_WINDOW_M / 2.0 {
             return None;
         }
         let (mut height, mut gradient, mut weight, mut nearest) = (0.0f32, [0.0f32; 2], 0.0f32, f32::INFINITY);
@@ -412,6 +452,12 @@ impl<'a> Growth<'a> {
             |axis: usize| (gradient[axis] + 0.1 * rise / step.distance * step.offset[axis] / step.distance).clamp(-limit, limit);
         Some((expected + 0.8 * rise, [learn(0), learn(1)]))
     }
+}
+
+/// Columns and rows from the lidar to a cell.
+fn cells_away(cell: usize, side: usize) -> [f32; 2] {
+    let (cell, side, middle) = (cell as u32, side as u32, (side / 2) as f32);
+    [(cell % side) as f32 - middle, (cell / side) as f32 - middle]
 }
 
 /// The cells about one that are in the grid.

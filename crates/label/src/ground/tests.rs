@@ -70,3 +70,29 @@ fn a_slope_that_ends_out_of_sight_is_not_carried_on() {
         assert!((found - (height(x) - 1.7)).abs() < 0.2, "at {x} m: expected {}, got {found}", height(x) - 1.7);
     }
 }
+
+#[test]
+fn under_a_car_beside_the_vehicle_is_the_road_and_not_the_pavement_behind_it() {
+    // The lowest beam meets the road 4.5 m away; 4 m to the right a kerb, seen above the roof of a car that stands before it.
+    for slope in [0.0, 0.05] {
+        let road = |x: f32, y: f32| slope * x - if y < -4.0 { 1.6 } else { 1.8 };
+        let mut points = Vec::new();
+        for ring in 0..36 {
+            let range = 4.5 * 1.08f32.powi(ring);
+            for step in 0..720 {
+                let (sin, cos) = (step as f32 / 2.0).to_radians().sin_cos();
+                points.push([range * cos, range * sin, road(range * cos, range * sin)]);
+            }
+        }
+        let ground = points.len();
+        for (step, row) in (0..45).flat_map(|step| (0..8).map(move |row| (step, row))) {
+            let x = -2.2 + 0.1 * step as f32;
+            points.push([x, -2.2, slope * x - 1.3 + 0.1 * row as f32]);
+        }
+        let found = segment(&points, [0.0; 3], &GroundConfig::default());
+        for (x, y) in [(-2.0, -2.2), (0.0, -3.0), (2.0, -3.5), (0.0, 0.0), (3.0, 2.0)] {
+            assert!((found.grid.at(x, y) - road(x, y)).abs() < 0.07, "{slope} {x} {y}: {} of {}", found.grid.at(x, y), road(x, y));
+        }
+        assert!(found.height_above_m[ground..].iter().all(|above_m| *above_m > 0.4));
+    }
+}
