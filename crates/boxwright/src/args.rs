@@ -91,7 +91,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 12.0, value_parser = parse_demo_seconds, allow_negative_numbers = true)]
     pub(crate) seconds: f64,
     /// Which street: the same seed makes the same bytes
-    #[arg(long, value_name = "N", default_value_t = 7)]
+    #[arg(long, value_name = "N", default_value_t = 7, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// End with one JSON object on stdout instead of a table
     #[arg(long)]
@@ -134,7 +134,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub(crate) metrics: Option<SocketAddr>,
     /// End, sealing everything, when all partitions are at their ends and nothing came for so long (5s, 500ms, 2m)
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]
     pub(crate) stop_when_idle: Option<Duration>,
     /// End with one JSON object on stdout instead of a table
     #[arg(long)]
@@ -172,7 +172,7 @@ pub(crate) struct ViewArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) clip: Option<String>,
     /// Labels as of this revision (0: automatic) instead of the newest
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) revision: Option<i32>,
     /// Write a Rerun recording instead of serving
     #[arg(long, value_name = "FILE.rrd", conflicts_with = "serve", value_parser = parse_recording_file)]
@@ -210,7 +210,7 @@ pub(crate) struct ReviewArgs {
     #[arg(long)]
     pub(crate) no_canvas: bool,
     /// How long an item stays with somebody who does nothing
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration, allow_hyphen_values = true)]
     pub(crate) lease: Duration,
     /// Publish verdicts to the topic `<prefix>.verdicts` of these brokers, host:port with commas between
     #[arg(long, value_name = "HOST:PORT")]
@@ -233,10 +233,10 @@ pub(crate) enum LabelsAction {
         /// The dataset: a folder or a URL
         dataset: String,
         /// The older revision (0: automatic)
-        #[arg(value_name = "A")]
+        #[arg(value_name = "A", allow_negative_numbers = true)]
         before: i32,
         /// The newer revision
-        #[arg(value_name = "B")]
+        #[arg(value_name = "B", allow_negative_numbers = true)]
         after: i32,
         /// Only this clip: its number, or vehicle/number
         #[arg(long, value_name = "ID")]
@@ -328,7 +328,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) class: Vec<String>,
     /// Truth with fewer lidar points does not count
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) min_points: Option<u32>,
     /// Truth and labels farther away do not count
     #[arg(long, value_name = "METRES", value_parser = parse_range_m, allow_negative_numbers = true)]
@@ -396,10 +396,10 @@ pub(crate) struct TopicsArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) brokers: Option<String>,
     /// Partitions of each topic: as many as the vehicles that are worked on at once
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=10_000), allow_negative_numbers = true)]
     pub(crate) partitions: i32,
     /// Copies of each partition
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=15))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=15), allow_negative_numbers = true)]
     pub(crate) replication: i32,
     /// Configuration laid over the defaults
     #[arg(long, value_name = "FILE")]
@@ -565,11 +565,10 @@ fn parse_recording_file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Names but that of this machine are not looked up: which of a name's addresses is meant must not depend on somebody's resolver.
+/// Names are not looked up, as in the configuration: which of a name's addresses is meant must not depend on somebody's resolver.
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
-        format!("expected an address and a port, as 127.0.0.1:9464, got {text:?}\nhint: 0.0.0.0 is every interface, port 0 any free one, [::1] is IPv6")
+    text.parse().map_err(|_| {
+        format!("expected an address and a port, as 127.0.0.1:9464, got {text:?}\nhint: 127.0.0.1 is this machine alone, 0.0.0.0 every interface, port 0 any free one, [::1] is IPv6")
     })
 }
 
@@ -682,7 +681,6 @@ mod tests {
         }
         assert_eq!(parse_vehicle("car 7"), Ok("car 7".to_owned()));
         assert!(parse_dataset("").is_err() && parse_dataset(".").is_ok());
-        assert_eq!(parse_address("localhost:9464"), parse_address("127.0.0.1:9464"));
         assert!(parse_recording_file("k.txt").is_err() && parse_recording_file("a/k.rrd").is_ok());
     }
 
@@ -692,9 +690,11 @@ mod tests {
             ("boxwright eval d t --protocol kitti --max-range-m -5", "expected metres above 0, got \"-5\""),
             ("boxwright eval d t --protocol kitti --iou -0.5", "expected an overlap between 0 and 1"),
             ("boxwright run --metrics my-host:9464", "expected an address and a port"),
-            ("boxwright run --metrics :9464", "hint: 0.0.0.0"),
+            ("boxwright run --metrics :9464", "hint: 127.0.0.1"),
             ("boxwright health 9464", "expected an address and a port"),
             ("boxwright view d --save k.txt", "expected a name that ends in .rrd"),
+            ("boxwright run --stop-when-idle -5s", "expected a duration such as 5s"),
+            ("boxwright eval d t --protocol kitti --min-points -1", "invalid value '-1'"),
             ("boxwright demo --seconds -1", "expected 1 to 120 seconds"),
         ] {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err().to_string();

@@ -53,29 +53,47 @@ pub struct CleanSweep {
 /// Leaves out what cannot be used. `lidar_origin_ego_m` is where the lidar sits in the ego frame.
 #[must_use]
 pub fn clean(points: &PointCloud, lidar_origin_ego_m: [f64; 3], config: &CleanConfig) -> CleanSweep {
+    let (mut xyz, mut source) = (Vec::with_capacity(points.x.len()), Vec::with_capacity(points.x.len()));
+    let counts = sort_out(points, lidar_origin_ego_m, config, |index, point| {
+        xyz.push(point);
+        source.push(index);
+    });
+    CleanSweep { xyz, source, counts }
+}
+
+/// What [`clean`] would leave out.
+#[must_use]
+pub fn count(points: &PointCloud, lidar_origin_ego_m: [f64; 3], config: &CleanConfig) -> CleanCounts {
+    sort_out(points, lidar_origin_ego_m, config, |_, _| ())
+}
+
+fn sort_out(
+    points: &PointCloud,
+    lidar_origin_ego_m: [f64; 3],
+    config: &CleanConfig,
+    mut keep: impl FnMut(u32, [f32; 3]),
+) -> CleanCounts {
     let count = points.x.len().min(points.y.len()).min(points.z.len());
-    let mut sweep = CleanSweep { xyz: Vec::with_capacity(count), source: Vec::with_capacity(count), ..CleanSweep::default() };
-    sweep.counts.input = count as u64;
+    let mut counts = CleanCounts { input: count as u64, ..CleanCounts::default() };
     let origin = lidar_origin_ego_m.map(|v| v as f32);
     let max_range = config.max_range_m.clamp(1.0, RANGE_LIMIT_M) as f32;
     let (half_length, half_width) = (config.ego_length_m as f32 / 2.0, config.ego_width_m as f32 / 2.0);
     for (index, ((&x, &y), &z)) in (0u32..).zip(points.x.iter().zip(&points.y).zip(&points.z)) {
         if !(x.is_finite() && y.is_finite() && z.is_finite()) {
-            sweep.counts.not_finite += 1;
+            counts.not_finite += 1;
             continue;
         }
         let (dx, dy, dz) = (x - origin[0], y - origin[1], z - origin[2]);
         if dx * dx + dy * dy + dz * dz > max_range * max_range {
-            sweep.counts.out_of_range += 1;
+            counts.out_of_range += 1;
         } else if dx.abs() < half_length && dy.abs() < half_width {
-            sweep.counts.ego_vehicle += 1;
+            counts.ego_vehicle += 1;
         } else {
-            sweep.xyz.push([x, y, z]);
-            sweep.source.push(index);
+            counts.kept += 1;
+            keep(index, [x, y, z]);
         }
     }
-    sweep.counts.kept = sweep.xyz.len() as u64;
-    sweep
+    counts
 }
 
 /// Farthest that a point is from a place along x or y (metres); numbers that are no numbers do not count.

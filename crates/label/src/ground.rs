@@ -3,7 +3,8 @@
 //! The lowest point of each one-metre cell is ground where it continues the ground about it, and is refused otherwise (the side of a car, a
 //! reflection below the road). Cells are judged in the order of how far and how rough the way to them was, so that the ground behind a row of
 //! cars is reached around them and not over them; a cell without ground of its own takes the mean of what lies nearest. Nothing is carried
-//! on into what was not seen: a slope may end there. The idea of judging each zone by its neighbour is Patchwork's (Lim et al., 2021). The
+//! on into what was not seen: a slope may end there. Only what the lowest beam passes above is in the plane that the vehicle stands on, where that is seen
+//! on all sides of it. The idea of judging each zone by its neighbour is Patchwork's (Lim et al., 2021). The
 //! height of the lidar above the road need not be known.
 
 mod grid;

@@ -165,7 +165,7 @@ impl ClipBuilder {
                 Finder::BuiltIn | Finder::Network(_) => None,
             },
             unanswered: Unanswered::default(),
-            blind: Blind::default(),
+            blind: Blind::new(settings.label.clean.clone()),
             written_calibration: BTreeMap::new(),
             unplaced: BTreeSet::new(),
             counts: ClipCounts::default(),
@@ -409,6 +409,7 @@ impl ClipBuilder {
         let images: Vec<HeldImage> = tokens.iter().filter_map(|(_, token)| self.images.remove(token)).collect();
         let mut boxes = Vec::new();
         let turn = self.turn(&sample, world_from_ego, &sweeps);
+        sweeps.iter().for_each(|sweep| self.blind.look(sweep));
         let merged = self.merge(sample.stamp_ns, world_from_ego, sweeps);
         if let Some(sweep) = &merged {
             let input = SweepInput {
@@ -476,9 +477,7 @@ impl ClipBuilder {
             look::with_looks(views, |looks| self.labeler.sweep_by(input, instead.detector(), looks))
         });
         // Neither the built-in detector nor nobody fails.
-        let Ok(labels) = labelled else { return Vec::new() };
-        self.blind.note(sensor, input.stamp_ns, labels.cleaned);
-        labels.boxes
+        labelled.map(|labels| labels.boxes).unwrap_or_default()
     }
 
     /// What the network sees in the images of a sample, where it is this sample's turn.

@@ -511,8 +511,8 @@ impl<'a> Run<'a> {
         };
         let short = |sha256: &str| sha256.get(..12).unwrap_or(sha256).to_owned();
         self.report.warnings.push(format!(
-            "clip {clip} of {name} was sealed before with other options and stays as it is: expected config_sha256 {}…, got {}…\nhint: another \
-             --dataset gets labels of these options",
+            "clip {clip} of {name} was sealed before with other options, or by another version, and stays as it is: expected config_sha256 {}…, got \
+             {}…\nhint: another --dataset gets labels of these options; from Kafka with another [kafka] group_id, which reads from the beginning",
             short(&self.labels_sha256),
             short(&entry.config_sha256)
         ));

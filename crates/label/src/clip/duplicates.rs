@@ -55,8 +55,13 @@ pub(super) fn same(stronger: &Placed, weaker: &Placed) -> bool {
 
 /// Whether two boxes cannot both be right, or the second is a part of the first.
 pub(super) fn overlap(a: &Cuboid, b: &Cuboid) -> bool {
+    stand_in_each_other(a, b, PART_MARGIN_M)
+}
+
+/// Whether two boxes cannot both be right: they overlap, or the centre of the second is in the first, or as close to it as `margin_m`.
+pub(super) fn stand_in_each_other(a: &Cuboid, b: &Cuboid, margin_m: f64) -> bool {
     let center = [b.center_m.x, b.center_m.y];
     let mut around = Rect::of(a);
-    around.half = around.half.map(|half| half + PART_MARGIN_M);
+    around.half = around.half.map(|half| half + margin_m);
     bev_iou(a, b) > MAX_IOU || around.contains(center)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use boxwright_model::{Box3, ClipId, Cuboid, LabelSource, Track, TrackId};
 use serde::Serialize;
 
-use super::duplicates::overlap;
+use super::duplicates::stand_in_each_other;
 use super::evidence::usual_size;
 use super::placed::{Placed, Placement};
 use super::{ClipConfig, SweepInfo, is_hole, priority};
@@ -107,7 +107,9 @@ fn give_way(of_tracks: &mut [Vec<Box3>]) {
     }
     let is_taken = |predicted: &Box3| {
         let others = measured.get(&predicted.sample_stamp_ns).into_iter().flatten();
-        others.filter(|(track, _)| *track != predicted.track_id).any(|(_, other)| overlap(other, &predicted.world_from_box))
+        others
+            .filter(|(track, _)| *track != predicted.track_id)
+            .any(|(_, other)| stand_in_each_other(other, &predicted.world_from_box, 0.0))
     };
     of_tracks.iter_mut().for_each(|boxes| boxes.retain(|one| !(one.predicted && is_taken(one))));
 }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use nalgebra::{Matrix3, Vector3};
+use nalgebra::{Matrix2, Matrix3, Vector3};
 
 use super::GroundConfig;
 use crate::clean::{RANGE_LIMIT_M, reach_m};
@@ -22,9 +22,11 @@ const NEAR_M: f32 = 5.0;
 const SEED_WINDOW_M: f32 = 0.3;
 /// A kerb is about this high: what is two thirds of it above the plane about the lidar is none of the road.
 const KERB_M: f32 = 0.15;
-/// Least determinant of the normal equations of the plane about the lidar, by the cube of the number of cells: a square of four cells a side has 1.56, a
-/// line 0.
-const LEAST_SPREAD: f64 = 1.5;
+/// The cells of a plane about the lidar vary by at least this in every direction (square metres): a strip four cells wide has 1.25. Two rows would tell a
+/// kerb for a slope.
+const LEAST_VARIANCE_M2: f64 = 1.2;
+/// So many cells of the plane lie in each quadrant about the lidar, or it ends before the lidar: a lidar that looks ahead does not know what it stands on.
+const LEAST_IN_QUADRANT: u32 = 3;
 
 /// How far the search looks for the next cell with points: rings of a lidar lie metres apart far away (cells).
 const REACH_CELLS: i32 = 8;
@@ -86,7 +88,7 @@ impl HeightGrid {
                 *low = p[2];
             }
         }
-        let plane = self.seed(&lowest);
+        let plane = self.seed(&lowest, config);
         let mut growth = Growth::new(self.side, &lowest, plane, config);
         growth.start();
         growth.run();
@@ -95,23 +97,26 @@ impl HeightGrid {
     }
 
     /// Heights of the cells that are known, and of the others the mean of what lies nearest. What the lowest beam passes above is in the plane that the
-    /// vehicle stands on: without that, the road under a car parked beside it would be as high as the pavement behind.
+    /// vehicle stands on, where that was seen on all sides: without it the road under a car parked beside the vehicle would be as high as the pavement behind.
     fn fill(&mut self, found: &[Level], plane: Plane) {
         // In which round a cell is known; the rounds go outward from what was found.
         let mut round_of = vec![u32::MAX; found.len()];
         let mut front: Vec<u32> = Vec::with_capacity(found.len());
-        let near = NEAR_M / CELL_M;
         for (cell, level) in found.iter().enumerate() {
             let away = cells_away(cell, self.side);
             if level.is_found() {
                 self.height[cell] = level.height;
-            } else if away[0] * away[0] + away[1] * away[1] < near * near {
+            } else if plane.is_around && is_near(away) {
                 self.height[cell] = plane.at(away);
             } else {
                 continue;
             }
             round_of[cell] = 0;
             front.push(cell as u32);
+        }
+        if front.is_empty() {
+            self.height.fill(plane.height);
+            return;
         }
         let mut next = Vec::with_capacity(found.len());
         for round in 1.. {
@@ -143,7 +148,7 @@ impl HeightGrid {
     ///
     /// A few gradients are tried, and some between about the best of them; with each, the height is where most cells lie within a window (the lower one of
     /// equals). Least squares over those cells make it exact, the second time without what is as high as a kerb.
-    fn seed(&self, lowest: &[f32]) -> Plane {
+    fn seed(&self, lowest: &[f32], config: &GroundConfig) -> Plane {
         let measured =
             lowest.iter().enumerate().filter(|(_, low)| low.is_finite()).map(|(cell, low)| (cells_away(cell, self.side), *low));
         let reach = SEED_RANGE_M / CELL_M;
@@ -151,7 +156,7 @@ impl HeightGrid {
         if near.is_empty() {
             near = measured.collect();
         }
-        let (mut plane, mut most) = (Plane { height: 0.0, gradient: [0.0; 2] }, 0);
+        let (mut plane, mut most) = (Plane { height: 0.0, gradient: [0.0; 2], is_around: false }, 0);
         for gradients in [SEED_GRADIENTS.as_slice(), &FINER_GRADIENTS] {
             let [about_x, about_y] = plane.gradient;
             for (gx, gy) in gradients.iter().flat_map(|gx| gradients.iter().map(move |gy| (about_x + gx, about_y + gy))) {
@@ -159,13 +164,14 @@ impl HeightGrid {
                 levels.sort_unstable_by(f32::total_cmp);
                 let (level, count) = densest(&levels);
                 if count > most {
-                    (plane, most) = (Plane { height: level, gradient: [gx, gy] }, count);
+                    (plane, most) = (Plane { height: level, gradient: [gx, gy], is_around: false }, count);
                 }
             }
         }
+        let is_usual = |plane: &Plane| plane.gradient.iter().all(|rise| rise.abs() <= config.max_slope as f32);
         for window_m in [SEED_WINDOW_M / 2.0, KERB_M * 2.0 / 3.0] {
             let cells = near.iter().filter(|(place, low)| (low - plane.at(*place)).abs() <= window_m);
-            plane = Plane::nearest_to(cells).unwrap_or(plane);
+            plane = Plane::nearest_to(cells).filter(is_usual).unwrap_or(plane);
         }
         plane
     }
@@ -213,6 +219,8 @@ struct Plane {
     height: f32,
     /// Rise over run along x and y.
     gradient: [f32; 2],
+    /// Whether it was seen on all sides of the lidar.
+    is_around: bool,
 }
 
 impl Plane {
@@ -221,18 +229,22 @@ impl Plane {
         self.height + self.gradient[0] * (dx * CELL_M) + self.gradient[1] * (dy * CELL_M)
     }
 
-    /// The plane nearest to these cells, by least squares; `None` where they say too little.
+    /// The plane nearest to these cells, by least squares; `None` where they lie on a line, as far as that goes.
     fn nearest_to<'a>(cells: impl Iterator<Item = &'a ([f32; 2], f32)>) -> Option<Self> {
-        let (mut normal, mut right) = (Matrix3::<f64>::zeros(), Vector3::<f64>::zeros());
+        let (mut normal, mut right, mut quadrants) = (Matrix3::<f64>::zeros(), Vector3::<f64>::zeros(), [0u32; 4]);
         for ([dx, dy], low) in cells {
             let row = Vector3::new(1.0, f64::from(dx * CELL_M), f64::from(dy * CELL_M));
             normal += row * row.transpose();
             right += row * f64::from(*low);
+            quadrants[usize::from(*dx < 0.0) + 2 * usize::from(*dy < 0.0)] += 1;
         }
-        // Cells on one line know nothing of the slope across it.
-        let is_wide = normal.determinant() > LEAST_SPREAD * normal[(0, 0)].powi(3);
-        let solved = normal.cholesky().filter(|_| is_wide)?.solve(&right);
-        Some(Self { height: solved.x as f32, gradient: [solved.y as f32, solved.z as f32] })
+        let count = normal[(0, 0)];
+        let variance = |a: usize, b: usize| normal[(a, b)] / count - normal[(0, a)] * normal[(0, b)] / (count * count);
+        let spread = Matrix2::new(variance(1, 1), variance(1, 2), variance(2, 1), variance(2, 2));
+        let is_wide = count > 0.0 && spread.symmetric_eigenvalues().min() >= LEAST_VARIANCE_M2;
+        let solved = is_wide.then(|| normal.cholesky())??.solve(&right);
+        let is_around = quadrants.iter().all(|cells| *cells >= LEAST_IN_QUADRANT);
+        Some(Self { height: solved.x as f32, gradient: [solved.y as f32, solved.z as f32], is_around })
     }
 }
 
@@ -412,9 +424,7 @@ impl<'a> Growth<'a> {
     /// Height and gradient of a cell if its lowest point goes on from the ground about it. `step` leads there from its parent.
     fn judge(&self, cell: usize, step: &Step) -> Option<(f32, [f32; 2])> {
         let away = self.cells_away(cell);
-        let near = NEAR_M / CELL_M;
-        let is_near = away[0] * away[0] + away[1] * away[1] < near * near;
-        if is_near && (self.lowest[cell] - self.plane.at(away)).abs() > SEED_WINDOW_M / 2.0 {
+        if is_near(away) && (self.lowest[cell] - self.plane.at(away)).abs() > SEED_WINDOW_M / 2.0 {
             return None;
         }
         let (mut height, mut gradient, mut weight, mut nearest) = (0.0f32, [0.0f32; 2], 0.0f32, f32::INFINITY);
@@ -458,6 +468,11 @@ impl<'a> Growth<'a> {
 fn cells_away(cell: usize, side: usize) -> [f32; 2] {
     let (cell, side, middle) = (cell as u32, side as u32, (side / 2) as f32);
     [(cell % side) as f32 - middle, (cell / side) as f32 - middle]
+}
+
+/// Whether the lowest beam may pass above the ground there.
+fn is_near([dx, dy]: [f32; 2]) -> bool {
+    (dx * dx + dy * dy) * (CELL_M * CELL_M) < NEAR_M * NEAR_M
 }
 
 /// The cells about one that are in the grid.

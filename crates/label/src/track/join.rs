@@ -6,11 +6,14 @@
 //! "Tracking and Data Fusion", 2011, section 9.2), both are one track; where several fit, those pairs that fit best together. The gap has no boxes: nobody saw the object in it.
 //!
 //! A vehicle that stands needs no such guess: it stood in the gap, too, however long that was, unless something drove through its place meanwhile.
+//!
+//! Where a track coasts to the wrong place its object begins a second one, and for a while the two take its sightings by turns. No guess is needed there
+//! either: they are parts of one where they never have the same sweep, and the one is always seen on the way of the other.
 
 use boxwright_model::time::NS_PER_S;
 use boxwright_model::{Pose, Taxonomy};
 
-use super::{Kalman, Seen, TrackConfig, TrackHistory, assign, kalman};
+use super::{Kalman, Observation, Seen, TrackConfig, TrackHistory, assign, kalman};
 use crate::classify::Kind;
 
 /// The 90th percentile of chi-square with four degrees of freedom: of two objects one in ten may stay apart, because what is joined wrongly costs a reviewer
@@ -35,8 +38,15 @@ struct Ends {
     states: [Kalman; 2],
     size_lwh_m: [f64; 3],
     stands: bool,
-    /// Sweeps with a sighting, and where it was then.
-    seen: Vec<(usize, [f64; 2])>,
+    /// In order of sweeps.
+    seen: Vec<SeenAt>,
+}
+
+/// When and where a track was seen.
+struct SeenAt {
+    sweep: usize,
+    stamp_ns: i64,
+    center: [f64; 2],
 }
 
 /// Joins the tracks that are parts of one; the number of the first part stays. Tracks come and leave in order of their numbers. `sweep_at` tells the
@@ -58,10 +68,10 @@ pub fn join_parts<S: Seen>(
         let place = before.states[1].position_m;
         // What stands there meanwhile may be a third part of it. What drives may be there between two sweeps.
         let went_through = |other: &Ends| {
-            let first = other.seen.partition_point(|(sweep, _)| *sweep <= before.sweeps[1]);
-            let last = other.seen.partition_point(|(sweep, _)| *sweep < after.sweeps[0]);
+            let first = other.seen.partition_point(|one| one.sweep <= before.sweeps[1]);
+            let last = other.seen.partition_point(|one| one.sweep < after.sweeps[0]);
             let way = other.seen.get(first..last).unwrap_or_default();
-            way.windows(2).any(|step| distance_to_way(place, step[0].1, step[1].1) <= STANDS_M)
+            way.windows(2).any(|step| distance_to_way(place, step[0].center, step[1].center) <= STANDS_M)
         };
         !ends.iter().flatten().filter(|other| !other.stands).any(went_through)
     };
@@ -85,7 +95,7 @@ pub fn join_parts<S: Seen>(
     for first in 0..parts.len() {
         let Some(mut whole) = parts[first].take_if(|_| !is_later_part[first]) else { continue };
         let mut at = first;
-        // A part begins after the one before it ended, so no chain comes back to where it began.
+        // A part begins after the one before it began, so no chain comes back to where it began.
         while let Some(part) = next[at].and_then(|part| {
             at = part;
             parts[part].take()
@@ -99,9 +109,7 @@ pub fn join_parts<S: Seen>(
 
 /// How badly two tracks fit as parts of one; `None` where they cannot be.
 fn cost(before: &Ends, after: &Ends, config: &TrackConfig) -> Option<f64> {
-    let gap_ns = after.stamps_ns[0].checked_sub(before.stamps_ns[1]).filter(|gap| *gap > 0)?;
-    // Of one sweep, what is measured later is another object: an object has one sighting a sweep.
-    if before.kind != after.kind || before.sweeps[1] >= after.sweeps[0] {
+    if before.kind != after.kind {
         return None;
     }
     let differ = |axis: usize| {
@@ -111,8 +119,12 @@ fn cost(before: &Ends, after: &Ends, config: &TrackConfig) -> Option<f64> {
     if differ(0).max(differ(2)) > SIZE_SLACK {
         return None;
     }
-    let gap_s = gap_ns as f64 / NS_PER_S as f64;
     let size = differ(0) + differ(2);
+    if before.sweeps[1] >= after.sweeps[0] {
+        return off_by_turns(before, after).filter(|off_m| *off_m <= STANDS_M).map(|off_m| off_m + size);
+    }
+    let gap_ns = after.stamps_ns[0].checked_sub(before.stamps_ns[1]).filter(|gap| *gap > 0)?;
+    let gap_s = gap_ns as f64 / NS_PER_S as f64;
     // People come and go: another one may stand where one stood.
     if before.stands && after.stands && (before.kind == Kind::Vehicle || gap_s <= config.max_join_s) {
         let away = distance(&before.states[1], &after.states[0]);
@@ -129,6 +141,27 @@ fn cost(before: &Ends, after: &Ends, config: &TrackConfig) -> Option<f64> {
     let limit_m = if before.kind == Kind::Vehicle { config.vehicle_gate_m } else { config.person_gate_m };
     let distance2 = forward.distance2(&backward);
     (distance(&forward, &backward) <= limit_m && distance2 <= MAX_DISTANCE2).then_some(distance2 + size)
+}
+
+/// How far the sightings of the first of two tracks are from the way of the second, in the mean over the sweeps in which both are under way (metres). `None`
+/// where they do not take turns: one has no part of its own, or both were seen in one sweep, and are two objects.
+fn off_by_turns(before: &Ends, after: &Ends) -> Option<f64> {
+    if before.sweeps[0] >= after.sweeps[0] || before.sweeps[1] >= after.sweeps[1] {
+        return None;
+    }
+    let late = &before.seen[before.seen.partition_point(|one| one.sweep < after.sweeps[0])..];
+    let mut sum = 0.0;
+    for one in late {
+        let next = after.seen.partition_point(|other| other.sweep < one.sweep);
+        let [from, to] = after.seen.get(next.checked_sub(1)?..=next)? else { return None };
+        if to.sweep == one.sweep {
+            return None;
+        }
+        let share = one.stamp_ns.saturating_sub(from.stamp_ns) as f64 / to.stamp_ns.saturating_sub(from.stamp_ns).max(1) as f64;
+        let way = [0, 1].map(|axis| from.center[axis] + share * (to.center[axis] - from.center[axis]));
+        sum += (one.center[0] - way[0]).hypot(one.center[1] - way[1]);
+    }
+    Some(sum / late.len() as f64)
 }
 
 /// Distance of a place to the straight way between two others (metres).
@@ -172,13 +205,16 @@ impl<S: Seen> TrackHistory<S> {
         let states = [run(&mut seen.iter().rev())?, run(&mut seen.iter())?];
         let sweeps = [self.observations.first()?.sweep, self.last_sweep()?];
         let stamps_ns = [seen.first()?.0, seen.last()?.0];
-        let seen = self.observations.iter().zip(seen).map(|(one, (_, center, _))| (one.sweep, center)).collect();
+        let seen_at =
+            |(one, (stamp_ns, center, _)): (&Observation<S>, (i64, [f64; 2], f64))| SeenAt { sweep: one.sweep, stamp_ns, center };
+        let seen = self.observations.iter().zip(seen).map(seen_at).collect();
         Some(Ends { kind, sweeps, stamps_ns, states, size_lwh_m: self.size_lwh_m, stands, seen })
     }
 
     /// One track of both: what is known at the end is what the later part knows.
     fn with_later_part(mut self, later: Self) -> Self {
         self.observations.extend(later.observations);
+        self.observations.sort_by_key(|one| one.sweep);
         Self { number: self.number, parts: self.parts + later.parts, observations: self.observations, ..later }
     }
 }

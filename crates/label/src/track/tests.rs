@@ -254,6 +254,36 @@ fn what_stands_is_joined_over_any_gap_only_where_nothing_else_was_in_its_place()
     assert_eq!(lens(joined_as("car", |sweep| sweep != 50, standing)), [15, 15]);
 }
 
+/// Two tracks of one car that take its sightings by turns, as they come where the first one coasted to a wrong place.
+fn by_turns(of_first: &[usize], of_second: &[usize], aside_m: f64) -> Vec<Vec<usize>> {
+    let (taxonomy, config) = (taxonomy(), TrackConfig::default());
+    let track = |number: u32, sweeps: &[usize], aside_m: f64| {
+        let mut tracker = Tracker::new(config.clone(), taxonomy.clone());
+        for sweep in sweeps {
+            let seen = car(0.8 * *sweep as f64 - 20.0, 6.0 + aside_m, &taxonomy);
+            tracker.step(*sweep, *sweep as i64 * STEP_NS, &Pose::identity(), vec![seen]);
+        }
+        TrackHistory { number, ..tracker.finish().swap_remove(0) }
+    };
+    let tracks = vec![track(0, of_first, 0.0), track(1, of_second, aside_m)];
+    let sweep_at = |sweep: usize| Some((sweep as i64 * STEP_NS, Pose::identity()));
+    let joined = join_parts(tracks, sweep_at, |_| false, &config, &taxonomy);
+    joined.iter().map(|track| track.observations.iter().map(|one| one.sweep).collect()).collect()
+}
+
+#[test]
+fn tracks_that_take_the_sightings_of_one_car_by_turns_are_one() {
+    let (first, second): (Vec<usize>, Vec<usize>) =
+        ((0..20).chain([22, 23, 26]).collect(), [20, 21, 24, 25].into_iter().chain(27..50).collect());
+    assert_eq!(by_turns(&first, &second, 0.3), [(0..50).collect::<Vec<_>>()]);
+    // Seen once in the same sweep, they are two; and so they are in two lanes, or where one ends before the other does that began before it.
+    let also: Vec<usize> = [vec![20, 21, 22], second.clone()].concat();
+    let also: Vec<usize> = also.into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+    assert_eq!(by_turns(&first, &also, 0.3).len(), 2);
+    assert_eq!(by_turns(&first, &second, 3.5).len(), 2);
+    assert_eq!(by_turns(&(0..20).chain(30..50).collect::<Vec<_>>(), &(20..30).collect::<Vec<_>>(), 0.3).len(), 2);
+}
+
 #[test]
 fn other_cars_are_not_joined() {
     // One drives out of sight, another comes into sight the other way, where the first one would be by then.

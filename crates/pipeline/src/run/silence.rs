@@ -103,7 +103,7 @@ mod tests {
         let judge = |mut silence: Silence| silence.judge(LIMIT, Duration::from_secs(10));
         assert_eq!(judge(silent(3, &[1, 2], &[1, 2])), Verdict::Wait);
         assert_eq!(judge(silent(5, &[1, 2], &[1, 2])), Verdict::End);
-        assert_eq!(judge(silent(3600, &[1, 2], &[1])), Verdict::Tell(vec![2]));
+        assert_eq!(judge(silent(60, &[1, 2], &[1])), Verdict::Tell(vec![2]));
         // Where all were taken away, there is time to come back.
         assert_eq!([13, 15].map(|seconds| judge(silent(seconds, &[], &[]))), [Verdict::Wait, Verdict::End]);
     }

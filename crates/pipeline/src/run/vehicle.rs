@@ -210,9 +210,12 @@ impl Vehicle {
     }
 
     fn remember(&mut self, entry: ManifestEntry) {
-        self.entries.insert(entry.clip, entry);
-        if self.entries.len() > CACHED_ENTRIES {
-            self.entries.pop_first();
+        let clip = entry.clip;
+        self.entries.insert(clip, entry);
+        if self.entries.len() > CACHED_ENTRIES
+            && let Some(oldest) = self.entries.keys().copied().find(|one| *one != clip)
+        {
+            self.entries.remove(&oldest);
         }
     }
 
