@@ -14,27 +14,26 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use boxwright_model::{ClipId, DropReason, SourcePosition, Taxonomy};
-use boxwright_review::LiveView;
-use boxwright_shard::{Dataset, ShardError};
-use boxwright_source::{PartitionId, Record, Rejected, Source, SourceError, SourceEvent};
+use boxwright_model::{ClipId, DropReason};
+use boxwright_source::{PartitionId, Record, Rejected, Source, SourceEvent};
 use boxwright_timesync::order::OrderEvent;
 
 use crate::clip::ClipSettings;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::lane::{self, Lane, LaneCommand, LaneContext, LaneReport, LiveLane};
-use crate::metrics::{Metrics, Stage, Started};
-use crate::networks::Networks;
+use crate::metrics::{Stage, Started};
 use crate::report::{Progress, Report, ViewReport};
 use crate::writer::entry_of;
+pub use job::{PipelineError, RunJob, StopSignal};
 use ledger::Ledger;
 use silence::{Silence, Verdict};
 use vehicle::Vehicle;
 
+mod job;
 mod ledger;
 mod silence;
 #[cfg(test)]
@@ -52,129 +51,6 @@ const REPORT_QUEUE: usize = 1024;
 const KNOWN_SENSORS: usize = 1_000;
 /// How long the live viewer may take to show what it has when the run is over.
 const VIEW_FINISH: Duration = Duration::from_secs(5);
-
-/// How a run is stopped from outside.
-#[derive(Debug, Default)]
-pub struct StopSignal {
-    drain: AtomicBool,
-}
-
-impl StopSignal {
-    /// Asks the run to stop reading, finish what is complete, and return.
-    pub fn drain(&self) {
-        self.drain.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether the run was asked to stop.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.drain.load(Ordering::SeqCst)
-    }
-}
-
-/// What a run is given.
-pub struct RunJob {
-    /// Resolved configuration.
-    pub config: Arc<Config>,
-    /// Classes.
-    pub taxonomy: Arc<Taxonomy>,
-    /// Networks that take part in labelling.
-    pub networks: Networks,
-    /// Where clips are written. Without one the run only reads, orders and accounts: nothing is labelled, written, set aside or
-    /// committed.
-    pub dataset: Option<Dataset>,
-    /// Live viewer, if any.
-    pub view: Option<Arc<LiveView>>,
-    /// Counters for a progress display.
-    pub progress: Arc<Progress>,
-    /// What is told of the run while it runs.
-    pub metrics: Arc<Metrics>,
-    /// How the run is stopped.
-    pub stop: Arc<StopSignal>,
-    /// End the run, sealing everything, when all partitions are at their ends and nothing came for so long: a broker that is slow or away has more.
-    /// It counts from the moment that partitions are assigned: joining a group takes seconds. Where they were taken away, it has `[kafka] session_timeout_ms`
-    /// more to come back (a broker whose own session is longer, as that of the group protocol `consumer` may be, finds them with the next run).
-    pub stop_when_idle: Option<Duration>,
-    /// Set while the sender is known to be at work: then silence is not the end.
-    pub more_to_come: Arc<AtomicBool>,
-}
-
-impl RunJob {
-    /// A run that nobody watches, and that ends when its source does.
-    #[must_use]
-    pub fn new(config: Arc<Config>, taxonomy: Arc<Taxonomy>, dataset: Option<Dataset>) -> Self {
-        Self {
-            config,
-            taxonomy,
-            networks: Networks::default(),
-            dataset,
-            view: None,
-            progress: Arc::default(),
-            metrics: Arc::default(),
-            stop: Arc::default(),
-            stop_when_idle: None,
-            more_to_come: Arc::default(),
-        }
-    }
-}
-
-impl RunJob {
-    /// A hash of everything that decides what the labels are: of the configuration, and of the networks where there are some.
-    pub(crate) fn labels_sha256(&self) -> String {
-        let config = self.config.labels_sha256(&self.taxonomy);
-        match self.networks.deciding() {
-            none if none.is_empty() => config,
-            networks => crate::config::sha256_hex(format!("{config}|{networks}").as_bytes()),
-        }
-    }
-}
-
-/// Why a run failed.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The source.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The dataset.
-    #[error(transparent)]
-    Shard(ShardError),
-    /// The synchroniser cannot be set up as configured.
-    #[error("sync: {0}")]
-    Order(String),
-    /// A thread could not be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(std::io::Error),
-    /// Another worker sealed a clip without messages that were in ours.
-    #[error(
-        "clip {clip} of vehicle {vehicle} was sealed by another worker without {missing} of its messages, first {first}\nhint: start this worker again: it reads them again and puts them into the dead-letter topic"
-    )]
-    SealedOtherwise {
-        /// The clip.
-        clip: ClipId,
-        /// Its vehicle.
-        vehicle: Arc<str>,
-        /// How many messages of ours the entry lacks.
-        missing: u64,
-        /// The first of them.
-        first: SourcePosition,
-    },
-    /// A lane ended without saying why.
-    #[error("a worker thread ended unexpectedly\nhint: this is a defect; the log has its panic message")]
-    LaneLost,
-    /// More vehicles than memory is planned for.
-    #[error(
-        "too many vehicles for one worker: expected at most {limit}, got one more ({vehicle})\nhint: raise run.max_vehicles, or start another worker of the same consumer group"
-    )]
-    TooManyVehicles {
-        /// The bound.
-        limit: usize,
-        /// The vehicle that came too much.
-        vehicle: Arc<str>,
-    },
-}
 
 /// Runs a source into a dataset until the source ends, is idle for long enough, or the run is stopped.
 ///

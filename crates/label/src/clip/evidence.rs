@@ -180,7 +180,7 @@ pub fn accept(
 #[cfg(test)]
 mod tests {
     use super::super::placed::Sighting;
-    use super::super::placed::fixture::{path, sighting};
+    use super::super::placed::fixture::{parked, path, sighting};
     use super::*;
     use crate::classify::Vote;
 
@@ -188,8 +188,7 @@ mod tests {
     fn what_may_as_well_be_the_end_of_a_car_is_no_rider() {
         let taxonomy = Taxonomy::from_toml(include_str!("../../../../configs/taxonomy.toml")).unwrap();
         let [car, rider] = ["car", "cyclist"].map(|name| taxonomy.find(name).unwrap());
-        let parked =
-            Motion { is_static: true, shift_m: 0.0, speed_mps: 0.0, heading_rad: 0.0, wander_m: 0.0, jitter_m: 0.0, halfway: 0.5 };
+        let motion = parked(0, car, 0..1).motion;
         // Of what stands, riders have 1.9 less than vehicles.
         let verdict = |ahead: f64| {
             let vote = |class: u16| {
@@ -198,7 +197,7 @@ mod tests {
                 Vote { class: ClassId(class), logit, camera: None, turned: false }
             };
             let seen = |sweep| Sighting { votes: (0..4).map(vote).collect(), ..sighting(sweep, Vec::new()) };
-            judge(&path((0..20).map(seen).collect()), &parked, &taxonomy)
+            judge(&path((0..20).map(seen).collect()), &motion, &taxonomy)
         };
         assert_eq!([0.3, 0.7].map(|ahead| verdict(ahead).class), [car, rider]);
         // The log-odds that are told are those that decide.
