@@ -1,7 +1,7 @@
 //! Partitions that fall silent, and vehicles that run far ahead in one of them, with a source that does what it is told.
 
-use boxwright_model::{FrameHeader, SensorKind, StampRef};
-use boxwright_source::Encoding;
+use boxwright_model::{FrameHeader, SensorKind, SourcePosition, StampRef};
+use boxwright_source::{Encoding, SourceError};
 use bytes::Bytes;
 
 use super::*;
