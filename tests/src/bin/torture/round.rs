@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::data::{Data, IDLE, RUN_LIMIT};
+use crate::data::{CALM_SESSION, Data, IDLE, RUN_LIMIT};
 use crate::plan::Step;
 use crate::report::Report;
 use crate::windows::Watch;
@@ -31,6 +31,8 @@ pub(crate) struct Round {
     /// Full name of its consumer group.
     pub(crate) group: String,
     pub(crate) launch: Launch,
+    /// The same group and dataset, for the worker that does what is left.
+    last: Launch,
     pub(crate) workers: Vec<Worker>,
     pub(crate) watch: Watch,
     /// Where a small disk is mounted.
@@ -55,7 +57,8 @@ impl Round {
         std::fs::create_dir_all(&dataset).with_context(|| format!("cannot create {}", dataset.display()))?;
         Ok(Self {
             number,
-            launch: data.launch(&name, &folder, &dataset)?,
+            launch: data.launch(&name, &folder, &dataset, data.session())?,
+            last: data.launch(&name, &folder, &dataset, CALM_SESSION)?,
             group: data.group(&name),
             watch: Watch::new(&dataset)?,
             folder,
@@ -184,7 +187,7 @@ impl Round {
             self.kill(0)?;
         }
         self.note("the last worker starts");
-        let mut last = self.launch.start("last", &["--stop-when-idle", IDLE, "--json"])?;
+        let mut last = self.last.start("last", &["--stop-when-idle", IDLE, "--json"])?;
         let status = last.await_end(RUN_LIMIT);
         self.note_peak(&last);
         match status {
