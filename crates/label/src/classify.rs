@@ -8,7 +8,7 @@ use boxwright_model::{ClassId, ClassSpec, Cuboid, Taxonomy};
 use nalgebra::Vector3;
 
 use crate::cluster::{ColumnGrid, Group};
-use crate::fit::{Shape, center_along};
+use crate::fit::{NOT_COVERED, Shape, center_along};
 
 /// Broad kind of a class, taken from its usual size, so that a taxonomy can be edited without code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -214,7 +214,7 @@ impl Guess {
         }
         let [length, width] = [0, 1].map(|axis| whole_side(lying.lengths[axis], class, axis, lying.hidden[axis]));
         let along_shape = if lying.turned { [width, length] } else { [length, width] };
-        let center = center_along(shape.span_m, lying.of_shape, along_shape, anchor(kind, view.lidar_xy));
+        let center = center_along(shape.span_m, lying.of_shape, along_shape, anchor(kind, view.lidar_xy), NOT_COVERED);
         let mut cost = height;
         for (axis, seen) in lying.lengths.into_iter().enumerate() {
             cost += side_cost(seen, class, axis, hidden_along(center, lying.of_whole, axis, view.lidar_xy));
@@ -341,6 +341,7 @@ mod tests {
                 bottom_top_m: [bottom.min(top), top],
                 residual_m,
                 num_points,
+                covered: [false; 2],
                 outline: Vec::new(),
                 outline_points: Vec::new(),
             };

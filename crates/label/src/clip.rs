@@ -4,6 +4,7 @@
 //!
 //! | step | module |
 //! | --- | --- |
+//! | is it a part of the vehicle? | [`own`] |
 //! | did it move? | [`motion`] |
 //! | what is it, how sure are we? | [`evidence`] |
 //! | parked: one pose from all sweeps together | [`still`] |
@@ -15,6 +16,8 @@
 //! | what may be an object all the same? | [`suggest`] |
 //! | boxes of the measured sweeps and of the gaps between | [`write`] |
 //! | how long will a reviewer need? | [`priority`] |
+
+pub mod own;
 
 pub mod motion;
 
@@ -320,7 +323,7 @@ impl ClipConfig {
 fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config: &LabelConfig) -> Option<Placed> {
     let max_coast_s = config.track.max_coast_s;
     let config = &config.clip;
-    if track.observations.len() < config.min_hits as usize {
+    if track.observations.len() < config.min_hits as usize || own::rides_along(track, sweeps) {
         return None;
     }
     let path = placed::Path::of(track, sweeps, max_coast_s)?;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::classify::{Guesses, Kind, View, Vote, anchor, greatest_vote, probability, whole_size};
 use crate::cluster::Clusters;
 use crate::fit::{FitConfig, Fitter, Shape};
+use crate::horizon::Horizon;
 use crate::models::ModelSpec;
 use crate::moments::{Moments, PointMoment};
 
@@ -92,6 +93,7 @@ pub fn detect(
 ) -> Vec<Candidate> {
     let mut found = Vec::new();
     let mut fitter = Fitter::default();
+    let horizon = Horizon::of(points, height_above_m, lidar_xy);
     let is_unlikely = |logit: f64| probability(logit) < config.min_score;
     for group in &clusters.groups {
         let Some((bottom_top_m, count)) = fitter.measure(points, height_above_m, &group.members, &config.fit) else { continue };
@@ -99,7 +101,8 @@ pub fn detect(
         if is_unlikely(greatest_vote(bottom_top_m, count, group, taxonomy)) {
             continue;
         }
-        let shape = fitter.fit(points, height_above_m, lidar_xy, &config.fit);
+        let mut shape = fitter.fit(points, height_above_m, lidar_xy, &config.fit);
+        shape.covered = horizon.covers(&shape.outline);
         let view = View { shape: &shape, group, columns: &clusters.columns, lidar_xy };
         let guesses = Guesses::of(&view, taxonomy);
         if is_unlikely(guesses.at_most()) {

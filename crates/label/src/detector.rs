@@ -223,6 +223,7 @@ fn shape_of(ego_from_box: &Cuboid, num_points: u32) -> Shape {
         bottom_top_m: [0.0, size.z],
         residual_m: 0.0,
         num_points,
+        covered: [false; 2],
         outline,
         outline_points: Vec::new(),
     }

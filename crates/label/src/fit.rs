@@ -48,6 +48,8 @@ pub struct Shape {
     pub residual_m: f64,
     /// Points on it.
     pub num_points: u32,
+    /// Whether something nearer hides what would be to the left and to the right of it, seen from the lidar ([`crate::horizon`]).
+    pub covered: [bool; 2],
     /// At most [`OUTLINE_POINTS`] of its points seen from above: those that face the lidar and the outermost ones.
     pub outline: Vec<[f64; 2]>,
     /// Which of the sweep's points these are.
@@ -134,6 +136,7 @@ impl Fitter {
             bottom_top_m: self.bottom_top_m,
             residual_m,
             num_points: self.members.len() as u32,
+            covered: [false; 2],
             outline,
             outline_points,
         }
@@ -177,8 +180,37 @@ fn trimmed_spans(points: &[[f64; 2]], along: &mut Vec<f64>, yaw_rad: f64) -> [[f
     })
 }
 
-/// A side grown or cut to a length: the end that faces the lidar stays; where neither end does, the middle stays.
-fn grow(span: [f64; 2], lidar: f64, target: f64) -> f64 {
+/// A side that faces the lidar by less than this is seen at a glance only, and says little of where the object ends (cosine).
+const AT_A_GLANCE: f64 = 0.35;
+/// An axis that lies across the line of sight by less than this ends before or behind what was seen, and not beside it (sine).
+const ACROSS: f64 = 0.5;
+
+/// Whether something nearer hides an end of an object: its start and its end along each of the two axes.
+pub type CoveredEnds = [[bool; 2]; 2];
+
+/// Nothing hides any end.
+pub(crate) const NOT_COVERED: CoveredEnds = [[false; 2]; 2];
+
+/// Which ends of an object along `yaw_rad` and across it something nearer hides. `middle` is where it was seen, `covered` what [`Shape::covered`] says.
+#[must_use]
+pub fn covered_ends(middle: [f64; 2], yaw_rad: f64, lidar_xy: [f64; 2], covered: [bool; 2]) -> CoveredEnds {
+    let (sin, cos) = yaw_rad.sin_cos();
+    let (dx, dy) = (lidar_xy[0] - middle[0], lidar_xy[1] - middle[1]);
+    let range = dx.hypot(dy).max(1e-6);
+    let (along, across) = ((dx * cos + dy * sin) / range, (dy * cos - dx * sin) / range);
+    let is_covered = |facing: f64, to_the_left: f64| {
+        facing < AT_A_GLANCE && to_the_left.abs() > ACROSS && covered[usize::from(to_the_left < 0.0)]
+    };
+    [(along, across), (across, -along)]
+        .map(|(facing, to_the_left)| [is_covered(-facing, -to_the_left), is_covered(facing, to_the_left)])
+}
+
+/// A side grown or cut to a length: an end that something hides moves, and the other one stays; else the end that faces the lidar stays; where neither
+/// does, the middle stays.
+fn grow(span: [f64; 2], lidar: f64, target: f64, covered: [bool; 2]) -> f64 {
+    if covered[0] != covered[1] {
+        return if covered[1] { span[0] + target / 2.0 } else { span[1] - target / 2.0 };
+    }
     if lidar < span[0] {
         span[0] + target / 2.0
     } else if lidar > span[1] {
@@ -191,13 +223,19 @@ fn grow(span: [f64; 2], lidar: f64, target: f64) -> f64 {
 /// Centre of the rectangle with these spans once it is `lengths` long along its axes, seen from `lidar_xy`.
 #[must_use]
 pub fn completed_center(span: [[f64; 2]; 2], yaw_rad: f64, lengths: [f64; 2], lidar_xy: [f64; 2]) -> [f64; 2] {
-    center_along(span, yaw_rad.sin_cos(), lengths, lidar_xy)
+    center_along(span, yaw_rad.sin_cos(), lengths, lidar_xy, NOT_COVERED)
 }
 
-/// As [`completed_center`], of a heading's sine and cosine.
-pub(crate) fn center_along(span: [[f64; 2]; 2], (sin, cos): (f64, f64), lengths: [f64; 2], lidar_xy: [f64; 2]) -> [f64; 2] {
+/// The same of a heading's sine and cosine, where something hides some of the ends ([`covered_ends`]).
+pub(crate) fn center_along(
+    span: [[f64; 2]; 2],
+    (sin, cos): (f64, f64),
+    lengths: [f64; 2],
+    lidar_xy: [f64; 2],
+    covered: CoveredEnds,
+) -> [f64; 2] {
     let lidar = [lidar_xy[0] * cos + lidar_xy[1] * sin, lidar_xy[1] * cos - lidar_xy[0] * sin];
-    let (u, v) = (grow(span[0], lidar[0], lengths[0]), grow(span[1], lidar[1], lengths[1]));
+    let [u, v] = [0, 1].map(|axis| grow(span[axis], lidar[axis], lengths[axis], covered[axis]));
     [u * cos - v * sin, u * sin + v * cos]
 }
 

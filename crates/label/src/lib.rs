@@ -15,6 +15,8 @@ pub mod clean;
 
 pub mod ground;
 
+pub mod horizon;
+
 pub mod carry;
 
 pub mod cluster;

@@ -9,6 +9,9 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClassId(pub u16);
 
+/// Log-odds of [`ClassSpec::rarity`]: 1 to 150 either way. What is rarer than that needs another detector, not a prior.
+const RARITY: std::ops::RangeInclusive<f64> = -5.0..=5.0;
+
 /// One class.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +28,9 @@ pub struct ClassSpec {
     pub max_lwh_m: [f64; 3],
     /// Fastest plausible speed.
     pub max_speed_mps: f64,
+    /// Log-odds that speak against it before anything was seen: more than 0 for what is rare, and is to be taken only where shapes leave no doubt.
+    #[serde(default)]
+    pub rarity: f64,
     /// What other data sets call it, by data set: with these names its labels are held against their truth.
     #[serde(default)]
     pub names: BTreeMap<String, Vec<String>>,
@@ -70,6 +76,15 @@ impl Taxonomy {
             }
             if !names.insert(&class.name) {
                 return Err(TaxonomyError::Invalid(format!("class {:?} stands twice", class.name)));
+            }
+            if !RARITY.contains(&class.rarity) {
+                return Err(TaxonomyError::Invalid(format!(
+                    "class {:?}: expected a rarity between {} and {}, got {}",
+                    class.name,
+                    RARITY.start(),
+                    RARITY.end(),
+                    class.rarity
+                )));
             }
             if !(class.max_speed_mps > 0.0 && class.max_speed_mps.is_finite()) {
                 return Err(TaxonomyError::Invalid(format!(
@@ -147,6 +162,11 @@ mod tests {
             let wrong = SHIPPED.replacen("max_speed_mps = 70.0", &format!("max_speed_mps = {speed}"), 1);
             let message = Taxonomy::from_toml(&wrong).unwrap_err().to_string();
             assert!(message.contains("expected a finite max_speed_mps above 0, got"), "{speed}: {message}");
+        }
+        for rarity in ["nan", "5.1", "-inf"] {
+            let wrong = SHIPPED.replacen("max_speed_mps = 70.0", &format!("max_speed_mps = 70.0\nrarity = {rarity}"), 1);
+            let message = Taxonomy::from_toml(&wrong).unwrap_err().to_string();
+            assert!(message.contains("class \"car\": expected a rarity between -5 and 5, got"), "{rarity}: {message}");
         }
         let wrong = SHIPPED.replacen("name = \"car\"", "name = \"\"", 1);
         assert!(Taxonomy::from_toml(&wrong).unwrap_err().to_string().contains("expected a name for every class"));

@@ -21,11 +21,6 @@ pub struct Verdict {
     pub looks: TrackLooks,
 }
 
-/// What speaks against riders before anything was seen (log-odds): to 100 vehicles there are 5 cyclists in KITTI's object benchmark (1,627 to 32,750), and 4
-/// bicycles and motorcycles in nuScenes. That alone would be 3; but votes of shapes were made with it in mind, and it is to decide where they leave it open
-/// whether a thing is a rider or the end of a car.
-const RIDERS_ARE_RARE: f64 = 0.5;
-
 /// Adds up the votes of all sightings and what the motion says.
 #[must_use]
 pub fn judge(path: &Path, motion: &Motion, taxonomy: &Taxonomy) -> Verdict {
@@ -42,7 +37,7 @@ pub fn judge(path: &Path, motion: &Motion, taxonomy: &Taxonomy) -> Verdict {
             let rules = if path.given_by.is_some() {
                 0.0
             } else {
-                motion_evidence(ClassId(index as u16), class, path, motion) - rarity(class)
+                motion_evidence(ClassId(index as u16), class, path, motion) - class.rarity
             };
             mean_vote(path, index) + rules + shared
         })
@@ -82,10 +77,6 @@ fn mean_vote(path: &Path, class: usize) -> f64 {
         total += weight;
     }
     sum / total
-}
-
-fn rarity(class: &ClassSpec) -> f64 {
-    if Kind::of(class) == Kind::Rider { RIDERS_ARE_RARE } else { 0.0 }
 }
 
 fn motion_evidence(id: ClassId, class: &ClassSpec, path: &Path, motion: &Motion) -> f64 {

@@ -8,7 +8,7 @@ use nalgebra::Point3;
 use super::motion::Motion;
 use super::{SweepInfo, is_hole};
 use crate::classify::{Kind, Vote, anchor};
-use crate::fit::{completed_center, spans};
+use crate::fit::{CoveredEnds, NOT_COVERED, center_along, completed_center, covered_ends, spans};
 use crate::look::TrackLooks;
 use crate::models::ModelSpec;
 use crate::track::TrackHistory;
@@ -42,6 +42,8 @@ pub struct Sighting {
     pub residual_m: f64,
     /// Lidar points.
     pub num_points: u32,
+    /// Whether something nearer hides what would be to the left and to the right of it, seen from the lidar.
+    pub covered: [bool; 2],
     /// Distance from the lidar.
     pub range_m: f64,
     /// What it can be.
@@ -115,6 +117,7 @@ impl Path {
                 extents_m: shape.extents_m(),
                 residual_m: shape.residual_m,
                 num_points: shape.num_points,
+                covered: shape.covered,
                 range_m: candidate.range_m(),
                 votes: candidate.votes.clone(),
                 given: candidate.given_by.is_some().then(|| candidate.ego_from_box.transformed(&sweep.world_from_ego)),
@@ -178,7 +181,13 @@ impl Sighting {
 
     /// Centre of an object of this kind, length and width with its length along `yaw_rad`.
     pub(super) fn centered(&self, kind: Kind, yaw_rad: f64, length_width: [f64; 2]) -> [f64; 2] {
-        completed_center(spans(&self.outline, yaw_rad), yaw_rad, length_width, anchor(kind, self.lidar_xy))
+        let covered = if kind.has_faces() { self.covered_ends(yaw_rad) } else { NOT_COVERED };
+        center_along(spans(&self.outline, yaw_rad), yaw_rad.sin_cos(), length_width, anchor(kind, self.lidar_xy), covered)
+    }
+
+    /// Which ends of an object that lies along `yaw_rad` something nearer hides: its start and end along its length, and across it.
+    pub(super) fn covered_ends(&self, yaw_rad: f64) -> CoveredEnds {
+        covered_ends(self.middle(), yaw_rad, self.lidar_xy, self.covered)
     }
 
     /// Mean distance of the outline to the nearest side of a rectangle (length along `yaw_rad`): how well it lies on what was seen.
@@ -299,6 +308,7 @@ pub(super) mod fixture {
             extents_m: [4.0, 1.8],
             residual_m: 0.0,
             num_points: 50,
+            covered: [false; 2],
             range_m: 10.0,
             votes: Vec::new(),
             given: None,

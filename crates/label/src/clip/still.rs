@@ -13,7 +13,7 @@ use super::evidence::Verdict;
 use super::moving::{lines, size};
 use super::placed::{How, Path, Placement, Sighting, quantile};
 use crate::classify::{Kind, TOP_MARGIN_M, anchor, hidden, whole_side};
-use crate::fit::{best_yaw, common_yaw, completed_center, spans};
+use crate::fit::{CoveredEnds, NOT_COVERED, best_yaw, center_along, common_yaw, spans};
 
 /// Side of the cells in which the outlines are counted (metres).
 const CELL_M: f64 = 0.1;
@@ -157,15 +157,39 @@ fn rectangle(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64) -> Opt
     let length_yaw = if turned { yaw + std::f64::consts::FRAC_PI_2 } else { yaw };
     let [length, width] = [(along, 0), (across, 1)].map(|(seen, axis)| whole(path, seen, class, axis, |_| length_yaw));
     let lengths = if turned { [width, length] } else { [length, width] };
-    let center = completed_center(spans, yaw, lengths, lidar);
+    let covered = if Kind::of(class).has_faces() { covered_ends(path, yaw) } else { NOT_COVERED };
+    let center = center_along(spans, yaw.sin_cos(), lengths, lidar, covered);
     Some(Parked::at_one_pose(path, center, length_yaw, [length, width], if length > along + 0.2 { "prior" } else { "seen" }))
 }
 
+/// The ends of a track along the axes of a heading that something hides: those that fewer than one in four sightings saw.
+fn covered_ends(path: &Path, yaw: f64) -> CoveredEnds {
+    let mut count = [[0; 2]; 2];
+    for ends in path.sightings.iter().map(|s| s.covered_ends(yaw)) {
+        count.iter_mut().flatten().zip(ends.into_iter().flatten()).for_each(|(count, covered)| *count += usize::from(covered));
+    }
+    count.map(|ends| ends.map(|count| 4 * count > 3 * path.sightings.len()))
+}
+
+/// A side that something hides in part is cut where it is shorter than the prior by more than this part of what the class allows: three of ten sides that
+/// something bounds are cut by half a metre and more, the others are as long as they look.
+const CUT_FROM: f64 = 0.6;
+
 /// Whole length of a side of a track: the view that hid it least decides (one in four may be wrong).
 pub(super) fn whole(path: &Path, seen: f64, class: &ClassSpec, axis: usize, yaw_of: impl Fn(usize) -> f64) -> f64 {
-    let views = path.sightings.iter().enumerate().map(|(index, s)| hidden(s.middle(), yaw_of(index), axis, s.lidar_xy));
+    let sightings = || path.sightings.iter().enumerate();
+    let views = sightings().map(|(index, s)| hidden(s.middle(), yaw_of(index), axis, s.lidar_xy));
     // A lidar misses a little at rounded ends.
-    whole_side(seen + 0.05, class, axis, quantile(views, 0.25).unwrap_or(1.0))
+    let seen = seen + 0.05;
+    let whole = whole_side(seen, class, axis, quantile(views, 0.25).unwrap_or(1.0));
+    let covered = sightings().filter(|(index, s)| s.covered_ends(yaw_of(*index))[axis] != [false; 2]).count();
+    if 4 * covered <= 3 * path.sightings.len() {
+        return whole;
+    }
+    let (min, prior) = (class.min_lwh_m[axis], class.prior_lwh_m[axis]);
+    let short = (prior - seen) / (prior - min).max(1e-6);
+    let cut = ((short - CUT_FROM) / (1.0 - CUT_FROM)).clamp(0.0, 1.0);
+    whole.max(seen + cut * (prior - seen))
 }
 
 /// Whether the length lies along the second axis: the longer side where it is longer than a width, else by the votes.

@@ -443,3 +443,48 @@ fn one_that_parks_where_another_one_stood_is_another_track_and_both_keep_their_b
     assert_ne!(car[0].track_id, lorry[0].track_id);
     assert_eq!(of(20..40).len(), 0);
 }
+
+#[test]
+fn a_parked_car_that_another_one_hides_in_part_is_whole_on_that_side() {
+    // Its side is towards the lidar, and a van hides the last third of it.
+    for side in [1.0, -1.0] {
+        let (car, van) = ([20.0, 0.0, 1.57, 4.5, 1.8, 1.5], [10.0, 2.35 * side, 1.57, 4.0, 1.9, 2.6]);
+        let boxes = parked_boxes(&[car, van], |_| Pose::identity());
+        let of_car: Vec<&Box3> = boxes.iter().filter(|one| one.ego_from_box.center_m.x > 15.0).collect();
+        assert!(of_car.len() >= 18, "{} boxes", of_car.len());
+        for one in of_car {
+            let (center, size) = (one.ego_from_box.center_m, one.ego_from_box.size_lwh_m);
+            assert!((center.y).abs() < 0.3 && (size.x - 4.5).abs() < 0.4, "side {side}: {center:?}, {size:?}");
+        }
+    }
+}
+
+#[test]
+fn what_rides_along_with_the_vehicle_is_the_vehicle() {
+    let mirror = [-1.0, 1.4, 0.0, 0.3, 0.4, 1.2];
+    let about_the_vehicle = |speed_mps: f64| {
+        let boxes = parked_boxes(&[mirror], |seconds| Pose::translation(speed_mps * seconds, 0.0, 0.0));
+        boxes.iter().filter(|one| one.ego_from_box.center_m.xy().norm() < 4.0).count()
+    };
+    assert_eq!(about_the_vehicle(5.0), 0);
+}
+
+/// The boxes of three seconds in which all of this keeps its place about the lidar, and suggestions too.
+fn parked_boxes(objects: &[[f64; 6]], pose_at: impl Fn(f64) -> Pose) -> Vec<Box3> {
+    let mut config = LabelConfig::default();
+    // Suggestions are findings: as labels they are boxes.
+    (config.clip.min_score, config.clip.min_person_score) = (config.clip.min_suggested_score, config.clip.min_suggested_score);
+    let mut labeler = ClipLabeler::new(&config, taxonomy(), ClipId(0));
+    let points = cast(objects);
+    for sweep in 0..30 {
+        let seconds = 0.1 * f64::from(sweep);
+        labeler.sweep(&SweepInput {
+            sample_id: "v".into(),
+            stamp_ns: i64::from(sweep) * NS_PER_S / 10,
+            points: &points,
+            world_from_ego: Some(pose_at(seconds)),
+            lidar_origin_ego_m: [0.0, 0.0, 1.8],
+        });
+    }
+    labeler.finish().boxes
+}

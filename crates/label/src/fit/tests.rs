@@ -96,3 +96,22 @@ fn degenerate_groups_have_no_shape_or_a_finite_one() {
     let line: Vec<[f32; 3]> = (0..300).map(|i| [i as f32, 0.0, 1.0]).collect();
     assert!(fit(&line).is_none());
 }
+
+#[test]
+fn what_stands_to_the_left_covers_the_end_that_lies_to_the_left() {
+    let ends = |yaw_deg: f64, covered: [bool; 2]| covered_ends([20.0, 0.0], yaw_deg.to_radians(), [0.0; 2], covered);
+    let [start, end] = [[true, false], [false, true]];
+    let none = [false; 2];
+    // Seen from the origin, left is y. Across the line of sight the length ends there, or begins there.
+    assert_eq!(ends(90.0, [true, false]), [end, none]);
+    assert_eq!(ends(90.0, [false, true]), [start, none]);
+    assert_eq!(ends(-90.0, [true, false]), [start, none]);
+    assert_eq!(ends(90.0, [true, true]), [[true; 2], none]);
+    // Along it the width does.
+    assert_eq!(ends(0.0, [true, false]), [none, end]);
+    assert_eq!(ends(180.0, [true, false]), [none, start]);
+    // Of two faces that are seen, the one to the left ends there at its far end; near ends are seen.
+    assert_eq!(ends(45.0, [true, false]), [end, none]);
+    assert_eq!(ends(-45.0, [true, false]), [none, end]);
+    assert_eq!(ends(45.0, none), NOT_COVERED);
+}
