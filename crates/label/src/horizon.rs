@@ -9,7 +9,7 @@
 const DIRECTIONS: usize = 720;
 /// Heights above the ground at which a thing hides what is behind it (metres): higher than a kerb and than what is seen over, lower than what is seen under.
 const HIDING_M: std::ops::Range<f32> = 0.5..2.5;
-/// So many directions beyond the last point of a thing are looked at for what hides the rest.
+/// So many directions beyond the last point of a thing must be hidden: behind a post the rest of a car would be seen on its other side.
 const BESIDE: usize = 3;
 /// What hides a thing is nearer than it by more than this (metres): a neighbour at the same distance hides nothing of it.
 const NEARER_M: f64 = 0.7;
@@ -122,6 +122,9 @@ mod tests {
             // Over a kerb, and under a bridge, a lidar sees the whole.
             assert_eq!(covered(&van, 0.2), [false, false], "{quarter}");
             assert_eq!(covered(&van, 3.0), [false, false], "{quarter}");
+            // Beyond a post that hides a hand's breadth the lidar would see the rest.
+            let post: Vec<[f32; 3]> = wall([10.0, 0.05], [10.0, 0.15]).into_iter().map(at).collect();
+            assert_eq!(covered(&post, 1.0), [false, false], "{quarter}");
             // A wall behind hides nothing, and neither does a car that stands in the same row.
             let behind: Vec<[f32; 3]> = wall([25.0, -9.0], [25.0, 9.0]).into_iter().map(at).collect();
             let beside: Vec<[f32; 3]> = wall([19.8, 0.1], [19.8, 4.0]).into_iter().map(at).collect();
