@@ -14,6 +14,7 @@ use boxwright_label::cluster::{ClusterConfig, cluster};
 use boxwright_label::detect::{DetectConfig, detect};
 use boxwright_label::fit::{FitConfig, fit_box};
 use boxwright_label::ground::{GroundConfig, segment};
+use boxwright_label::horizon::Horizon;
 use boxwright_label::moments::Moments;
 use boxwright_label::track::{TrackConfig, Tracker};
 use boxwright_label::{ClipLabeler, LabelConfig, SweepInput};
@@ -98,10 +99,14 @@ fn label(c: &mut Criterion) {
     let carried = Carried::default();
     let moments = Moments { stamp_ns: 0, offset_ns: points.time_offset_ns.as_deref(), source: &cleaned.source, carried: &carried };
     let detect_config = DetectConfig::default();
-    let found = || detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, &moments, &taxonomy, &detect_config);
+    let look_about = || Horizon::of(&cleaned.xyz, &ground.height_above_m, ORIGIN);
+    let horizon = look_about();
+    let found =
+        || detect(&cleaned.xyz, &clusters, &ground.height_above_m, lidar_xy, Some(&horizon), &moments, &taxonomy, &detect_config);
     let mut group = c.benchmark_group("label");
     group.throughput(Throughput::Elements(points.len() as u64));
     group.bench_function("clean", |b| b.iter(|| black_box(clean(&points, ORIGIN, &CleanConfig::default()))));
+    group.bench_function("horizon", |b| b.iter(|| black_box(look_about())));
     group.bench_function("ground", |b| b.iter(|| black_box(segment(&cleaned.xyz, ORIGIN, &ground_config))));
     group.bench_function("cluster", |b| {
         b.iter(|| black_box(cluster(&cleaned.xyz, &ground.height_above_m, band_m, ORIGIN, &[], &cluster_config)));

@@ -80,7 +80,7 @@ pub fn object_at(points: &[[f32; 3]], at_xy: [f64; 2], class: Option<ClassId>, t
         let carried = Carried::default();
         // A person points at one sweep: when its points were measured does not matter to the fit.
         let moments = Moments { stamp_ns: 0, offset_ns: None, source: &[], carried: &carried };
-        let found = detect(&near, &alone, &heights, [0.0; 2], &moments, taxonomy, &detect_config).into_iter().next();
+        let found = detect(&near, &alone, &heights, [0.0; 2], None, &moments, taxonomy, &detect_config).into_iter().next();
         if let Some(candidate) = found {
             let vote = class.and_then(|class| candidate.votes.iter().find(|vote| vote.class == class)).copied();
             let Some(vote) = vote else {

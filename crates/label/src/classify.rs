@@ -341,7 +341,6 @@ mod tests {
                 bottom_top_m: [bottom.min(top), top],
                 residual_m,
                 num_points,
-                covered: [false; 2],
                 outline: Vec::new(),
                 outline_points: Vec::new(),
             };

@@ -323,10 +323,14 @@ impl ClipConfig {
 fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config: &LabelConfig) -> Option<Placed> {
     let max_coast_s = config.track.max_coast_s;
     let config = &config.clip;
-    if track.observations.len() < config.min_hits as usize || own::rides_along(track, sweeps) {
+    if track.observations.len() < config.min_hits as usize {
         return None;
     }
     let path = placed::Path::of(track, sweeps, max_coast_s)?;
+    // Whoever gives boxes has judged what they are.
+    if path.given_by.is_none() && own::rides_along(track, sweeps) {
+        return None;
+    }
     let motion = motion::judge(&path, taxonomy, config);
     let verdict = evidence::judge(&path, &motion, taxonomy);
     let min_score = config.min_suggested_score.min(config.min_score_of(verdict.class, taxonomy));

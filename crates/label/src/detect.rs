@@ -55,6 +55,8 @@ pub struct Candidate {
     pub holds_after_ns: i64,
     /// The moment of each point of the shape's outline.
     pub outline_moments: Vec<PointMoment>,
+    /// Whether something nearer hides what would be to the left and to the right of it, seen from the lidar ([`crate::horizon`]).
+    pub covered_left_right: [bool; 2],
     /// The model that gave the box whole; `None` where the shape was fitted to points and is to be completed.
     pub given_by: Option<Arc<ModelSpec>>,
 }
@@ -80,20 +82,20 @@ impl Candidate {
     }
 }
 
-/// Fits and classifies every group. `height_above_m` has one height a point.
+/// Fits and classifies every group. `height_above_m` has one height a point; without a `horizon` nobody knows what hides what.
 #[must_use]
 pub fn detect(
     points: &[[f32; 3]],
     clusters: &Clusters,
     height_above_m: &[f32],
     lidar_xy: [f64; 2],
+    horizon: Option<&Horizon>,
     moments: &Moments<'_>,
     taxonomy: &Arc<Taxonomy>,
     config: &DetectConfig,
 ) -> Vec<Candidate> {
     let mut found = Vec::new();
     let mut fitter = Fitter::default();
-    let horizon = Horizon::of(points, height_above_m, lidar_xy);
     let is_unlikely = |logit: f64| probability(logit) < config.min_score;
     for group in &clusters.groups {
         let Some((bottom_top_m, count)) = fitter.measure(points, height_above_m, &group.members, &config.fit) else { continue };
@@ -101,8 +103,7 @@ pub fn detect(
         if is_unlikely(greatest_vote(bottom_top_m, count, group, taxonomy)) {
             continue;
         }
-        let mut shape = fitter.fit(points, height_above_m, lidar_xy, &config.fit);
-        shape.covered = horizon.covers(&shape.outline);
+        let shape = fitter.fit(points, height_above_m, lidar_xy, &config.fit);
         let view = View { shape: &shape, group, columns: &clusters.columns, lidar_xy };
         let guesses = Guesses::of(&view, taxonomy);
         if is_unlikely(guesses.at_most()) {
@@ -133,6 +134,7 @@ pub fn detect(
                 points_ns: times.range_ns,
                 holds_after_ns: times.holds_after_ns,
                 outline_moments,
+                covered_left_right: horizon.map_or([false; 2], |horizon| horizon.hides(points, &group.members)),
                 given_by: None,
                 shape,
             });
@@ -193,7 +195,7 @@ mod tests {
             let moments = Moments { stamp_ns: 0, offset_ns: None, source: &source, carried: &carried };
             let found = |min_score: f64| {
                 let config = DetectConfig { min_score, max_detections: u32::MAX, ..config.clone() };
-                detect(&points, &clusters, &ground.height_above_m, LIDAR_XY, &moments, &taxonomy, &config)
+                detect(&points, &clusters, &ground.height_above_m, LIDAR_XY, None, &moments, &taxonomy, &config)
             };
             // Nothing is less likely than 0: everything is fitted and voted on.
             let all = found(0.0);

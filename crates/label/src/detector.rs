@@ -20,6 +20,7 @@ use crate::cluster::{Expected, cluster};
 use crate::config::LabelConfig;
 use crate::detect::{Candidate, DetectConfig, detect};
 use crate::fit::{Shape, spans};
+use crate::horizon::Horizon;
 use crate::models::{ModelError, ModelSpec};
 use crate::moments::{Moments, PointMoment};
 
@@ -84,7 +85,8 @@ impl Detector for BuiltIn {
         let Scene { points, height_above_m, origin_m, expected, moments, taxonomy, config, .. } = scene;
         let clusters = cluster(points, height_above_m, config.ground.band_m, *origin_m, expected, &config.cluster);
         let options = DetectConfig { min_score: scene.min_score, ..config.detect.clone() };
-        Ok(detect(points, &clusters, height_above_m, scene.lidar_xy(), moments, taxonomy, &options))
+        let horizon = Horizon::of(points, height_above_m, *origin_m);
+        Ok(detect(points, &clusters, height_above_m, scene.lidar_xy(), Some(&horizon), moments, taxonomy, &options))
     }
 }
 
@@ -195,6 +197,7 @@ fn candidate(scene: &Scene<'_>, one: &GivenBox, members: &[u32], by: &Arc<ModelS
         stamp_ns: times.mean_ns,
         points_ns: times.range_ns,
         holds_after_ns: after_ns,
+        covered_left_right: [false; 2],
         given_by: Some(Arc::clone(by)),
     }
 }
@@ -223,7 +226,6 @@ fn shape_of(ego_from_box: &Cuboid, num_points: u32) -> Shape {
         bottom_top_m: [0.0, size.z],
         residual_m: 0.0,
         num_points,
-        covered: [false; 2],
         outline,
         outline_points: Vec::new(),
     }

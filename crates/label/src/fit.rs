@@ -2,7 +2,8 @@
 //!
 //! The heading is found by the L-shape search with the closeness criterion (Zhang, Xu, Dong, Dolan: "Efficient L-shape fitting for
 //! vehicle detection using laser scanners", IV 2017, algorithm 3) over the points that face the lidar. [`Shape::complete`] is the amodal
-//! step: sides that face the lidar stay, the others move until the size is reached.
+//! step: sides that face the lidar stay, the others move until the size is reached. At the end of a clip, what something nearer hides moves first
+//! ([`crate::horizon`]).
 
 mod lshape;
 
@@ -48,8 +49,6 @@ pub struct Shape {
     pub residual_m: f64,
     /// Points on it.
     pub num_points: u32,
-    /// Whether something nearer hides what would be to the left and to the right of it, seen from the lidar ([`crate::horizon`]).
-    pub covered: [bool; 2],
     /// At most [`OUTLINE_POINTS`] of its points seen from above: those that face the lidar and the outermost ones.
     pub outline: Vec<[f64; 2]>,
     /// Which of the sweep's points these are.
@@ -136,7 +135,6 @@ impl Fitter {
             bottom_top_m: self.bottom_top_m,
             residual_m,
             num_points: self.members.len() as u32,
-            covered: [false; 2],
             outline,
             outline_points,
         }
@@ -186,20 +184,19 @@ const AT_A_GLANCE: f64 = 0.35;
 const ACROSS: f64 = 0.5;
 
 /// Whether something nearer hides an end of an object: its start and its end along each of the two axes.
-pub type CoveredEnds = [[bool; 2]; 2];
+pub(crate) type CoveredEnds = [[bool; 2]; 2];
 
 /// Nothing hides any end.
 pub(crate) const NOT_COVERED: CoveredEnds = [[false; 2]; 2];
 
-/// Which ends of an object along `yaw_rad` and across it something nearer hides. `middle` is where it was seen, `covered` what [`Shape::covered`] says.
-#[must_use]
-pub fn covered_ends(middle: [f64; 2], yaw_rad: f64, lidar_xy: [f64; 2], covered: [bool; 2]) -> CoveredEnds {
+/// Which ends of an object along `yaw_rad` and across it something nearer hides. `middle` is where it was seen.
+pub(crate) fn covered_ends(middle: [f64; 2], yaw_rad: f64, lidar_xy: [f64; 2], covered_left_right: [bool; 2]) -> CoveredEnds {
     let (sin, cos) = yaw_rad.sin_cos();
     let (dx, dy) = (lidar_xy[0] - middle[0], lidar_xy[1] - middle[1]);
     let range = dx.hypot(dy).max(1e-6);
     let (along, across) = ((dx * cos + dy * sin) / range, (dy * cos - dx * sin) / range);
     let is_covered = |facing: f64, to_the_left: f64| {
-        facing < AT_A_GLANCE && to_the_left.abs() > ACROSS && covered[usize::from(to_the_left < 0.0)]
+        facing < AT_A_GLANCE && to_the_left.abs() > ACROSS && covered_left_right[usize::from(to_the_left < 0.0)]
     };
     [(along, across), (across, -along)]
         .map(|(facing, to_the_left)| [is_covered(-facing, -to_the_left), is_covered(facing, to_the_left)])

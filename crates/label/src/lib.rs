@@ -1,7 +1,7 @@
 //! From points to boxes, tracks and findings: the geometric auto-labeller.
 //!
 //! ```text
-//! per sweep, causal:   clean → ground → carry → detector (cluster → fit → classify, or whole boxes of others) → look → track
+//! per sweep, causal:   clean → ground → carry → detector (cluster, horizon → fit → classify, or whole boxes of others) → look → track
 //! when the clip ends:  clip::finish → findings
 //! ```
 //!
@@ -15,11 +15,11 @@ pub mod clean;
 
 pub mod ground;
 
-pub mod horizon;
-
 pub mod carry;
 
 pub mod cluster;
+
+pub mod horizon;
 
 pub mod fit;
 

@@ -1,7 +1,7 @@
 //! Parts of the vehicle itself: mirrors, a roof box, an aerial beyond the zone that is left out as the vehicle ([`crate::clean`]).
 //!
-//! They stand still about the lidar while it drives. Whatever is beside the vehicle and drives as fast for a while does not keep its place to a hand's
-//! breadth.
+//! They keep their place about the lidar while the vehicle drives. Whatever else drives beside it as fast for a while does not keep it to a hand's breadth.
+//! Where nobody knows the vehicle's way, nothing is known to ride along.
 
 use nalgebra::Vector2;
 
@@ -15,27 +15,40 @@ const REACH_M: f64 = 4.0;
 const LONGEST_M: f64 = 2.0;
 /// How far nine of ten sightings may be from the middle one, along and across (metres): what the view of a part changes.
 const STEADY_M: f64 = 0.15;
-/// The vehicle has gone this far meanwhile (metres): what stands on the ground is left behind by then.
-const WAY_M: f64 = 5.0;
-/// And for so long (seconds): two cars side by side are level for a moment.
+/// Sightings are compared each time that the vehicle has gone so far (metres): while it waits, everything that stands keeps its place,
+const STEP_M: f64 = 0.5;
+/// so many of them at least: five metres on, what stands on the ground is left behind,
+const LEAST_STEPS: usize = 10;
+/// and for so long (seconds): two cars side by side are level for a moment.
 const LEAST_S: f64 = 2.0;
 
 /// Whether a track is a part of the vehicle.
 #[must_use]
 pub fn rides_along(track: &TrackHistory, sweeps: &[SweepInfo]) -> bool {
-    let seen: Vec<_> = track.observations.iter().filter_map(|one| Some((sweeps.get(one.sweep)?, &one.candidate))).collect();
-    let (Some((first, _)), Some((last, _))) = (seen.first(), seen.last()) else { return false };
-    let way = |sweep: &SweepInfo| (sweep.world_from_ego.translation.vector - first.world_from_ego.translation.vector).norm();
-    let duration_s = last.stamp_ns.saturating_sub(first.stamp_ns) as f64 * 1e-9;
-    if duration_s < LEAST_S || seen.iter().map(|(sweep, _)| way(sweep)).fold(0.0, f64::max) < WAY_M {
+    let mut seen = Vec::new();
+    let mut last_m: Option<Vector2<f64>> = None;
+    for observation in &track.observations {
+        let Some(sweep) = sweeps.get(observation.sweep).filter(|sweep| sweep.has_pose) else { continue };
+        let here_m = sweep.world_from_ego.translation.vector.xy();
+        if last_m.is_none_or(|last_m| (here_m - last_m).norm() >= STEP_M) {
+            last_m = Some(here_m);
+            seen.push((sweep.stamp_ns, &observation.candidate));
+        }
+    }
+    let (Some((first_ns, candidate)), Some((last_ns, _))) = (seen.first(), seen.last()) else { return false };
+    if seen.len() < LEAST_STEPS || (last_ns.saturating_sub(*first_ns) as f64) < LEAST_S * 1e9 {
         return false;
     }
-    let middle = |axis: usize| quantile(seen.iter().map(|(_, one)| one.shape.middle()[axis]), 0.5).unwrap_or(f64::INFINITY);
-    let (x, y) = (middle(0), middle(1));
-    let lidar = seen[0].1.lidar_xy;
-    let steady = |axis: usize, about: f64| {
-        quantile(seen.iter().map(|(_, one)| (one.shape.middle()[axis] - about).abs()), 0.9).is_some_and(|off| off <= STEADY_M)
+    let middles: Vec<[f64; 2]> = seen.iter().map(|(_, candidate)| candidate.shape.middle()).collect();
+    let usual = |axis: usize| quantile(middles.iter().map(|middle| middle[axis]), 0.5).unwrap_or(f64::INFINITY);
+    let about = [usual(0), usual(1)];
+    let is_steady = |axis: usize| {
+        quantile(middles.iter().map(|middle| (middle[axis] - about[axis]).abs()), 0.9).is_some_and(|off| off <= STEADY_M)
     };
-    let length = quantile(seen.iter().map(|(_, one)| Vector2::from(one.shape.extents_m()).max()), 0.5).unwrap_or(f64::INFINITY);
-    (x - lidar[0]).hypot(y - lidar[1]) <= REACH_M && length <= LONGEST_M && steady(0, x) && steady(1, y)
+    let lengths = seen.iter().map(|(_, candidate)| Vector2::from(candidate.shape.extents_m()).max());
+    let [lidar_x, lidar_y] = candidate.lidar_xy;
+    (about[0] - lidar_x).hypot(about[1] - lidar_y) <= REACH_M
+        && quantile(lengths, 0.5).is_some_and(|length| length <= LONGEST_M)
+        && is_steady(0)
+        && is_steady(1)
 }

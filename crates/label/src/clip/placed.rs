@@ -42,8 +42,8 @@ pub struct Sighting {
     pub residual_m: f64,
     /// Lidar points.
     pub num_points: u32,
-    /// Whether something nearer hides what would be to the left and to the right of it, seen from the lidar.
-    pub covered: [bool; 2],
+    /// Whether something nearer hides what would be to the left and to the right of it, seen from the lidar, in most of the sightings about this one.
+    pub covered_left_right: [bool; 2],
     /// Distance from the lidar.
     pub range_m: f64,
     /// What it can be.
@@ -117,12 +117,13 @@ impl Path {
                 extents_m: shape.extents_m(),
                 residual_m: shape.residual_m,
                 num_points: shape.num_points,
-                covered: shape.covered,
+                covered_left_right: candidate.covered_left_right,
                 range_m: candidate.range_m(),
                 votes: candidate.votes.clone(),
                 given: candidate.given_by.is_some().then(|| candidate.ego_from_box.transformed(&sweep.world_from_ego)),
             });
         }
+        steady(&mut sightings);
         let ends = track.observations.windows(2).map(|pair| [pair[0].sweep, pair[1].sweep]);
         let holes = ends.filter(|[before, after]| is_hole(sweeps, *before, *after, max_coast_s));
         let hidden_sweeps = holes.map(|[before, after]| after - before - 1).sum();
@@ -157,6 +158,18 @@ impl Path {
     }
 }
 
+/// How many sightings before and after one have a say in what hides it.
+const STEADY: usize = 3;
+
+/// What hides an object is what hides it in most of the sightings about one: from sweep to sweep a post more or less would move its middle.
+fn steady(sightings: &mut [Sighting]) {
+    let seen: Vec<[bool; 2]> = sightings.iter().map(|s| s.covered_left_right).collect();
+    for (index, sighting) in sightings.iter_mut().enumerate() {
+        let about = &seen[index.saturating_sub(STEADY)..(index + STEADY + 1).min(seen.len())];
+        sighting.covered_left_right = [0, 1].map(|side| 2 * about.iter().filter(|covered| covered[side]).count() > about.len());
+    }
+}
+
 /// The model of most of a track's boxes.
 fn given_by(track: &TrackHistory) -> Option<Arc<ModelSpec>> {
     let models = || track.observations.iter().filter_map(|observation| observation.candidate.given_by.as_ref());
@@ -179,15 +192,19 @@ impl Sighting {
         completed_center(spans(&self.outline, self.yaw_rad), self.yaw_rad, self.extents_m, [f64::NAN; 2])
     }
 
-    /// Centre of an object of this kind, length and width with its length along `yaw_rad`.
+    /// Centre of an object of this kind, length and width with its length along `yaw_rad`: what is longer than was seen goes on behind what hides it,
+    /// else away from the lidar.
     pub(super) fn centered(&self, kind: Kind, yaw_rad: f64, length_width: [f64; 2]) -> [f64; 2] {
-        let covered = if kind.has_faces() { self.covered_ends(yaw_rad) } else { NOT_COVERED };
-        center_along(spans(&self.outline, yaw_rad), yaw_rad.sin_cos(), length_width, anchor(kind, self.lidar_xy), covered)
+        let (spans, covered) = (spans(&self.outline, yaw_rad), self.covered_ends(kind, yaw_rad));
+        center_along(spans, yaw_rad.sin_cos(), length_width, anchor(kind, self.lidar_xy), covered)
     }
 
-    /// Which ends of an object that lies along `yaw_rad` something nearer hides: its start and end along its length, and across it.
-    pub(super) fn covered_ends(&self, yaw_rad: f64) -> CoveredEnds {
-        covered_ends(self.middle(), yaw_rad, self.lidar_xy, self.covered)
+    /// Which ends of an object that lies along `yaw_rad` something nearer hides. Of people and riders, who grow to both sides, none.
+    pub(super) fn covered_ends(&self, kind: Kind, yaw_rad: f64) -> CoveredEnds {
+        if self.covered_left_right == [false; 2] || !kind.has_faces() {
+            return NOT_COVERED;
+        }
+        covered_ends(self.middle(), yaw_rad, self.lidar_xy, self.covered_left_right)
     }
 
     /// Mean distance of the outline to the nearest side of a rectangle (length along `yaw_rad`): how well it lies on what was seen.
@@ -308,7 +325,7 @@ pub(super) mod fixture {
             extents_m: [4.0, 1.8],
             residual_m: 0.0,
             num_points: 50,
-            covered: [false; 2],
+            covered_left_right: [false; 2],
             range_m: 10.0,
             votes: Vec::new(),
             given: None,
@@ -351,5 +368,24 @@ pub(super) mod fixture {
 
     pub(in crate::clip) fn path(sightings: Vec<Sighting>) -> Path {
         Path { number: 0, parts: 1, origin: [0.0; 2], start_ns: 0, sightings, hidden_sweeps: 0, given_by: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::sighting;
+    use super::*;
+
+    #[test]
+    fn what_flickers_hides_nothing_and_what_hides_for_long_is_not_seen_past_for_a_moment() {
+        let steadied = |covered: fn(usize) -> bool| -> Vec<bool> {
+            let seen = |sweep| Sighting { covered_left_right: [covered(sweep), false], ..sighting(sweep, Vec::new()) };
+            let mut sightings: Vec<Sighting> = (0..20).map(seen).collect();
+            steady(&mut sightings);
+            sightings.iter().map(|s| s.covered_left_right[0]).collect()
+        };
+        assert_eq!(steadied(|sweep| sweep % 3 == 0), [false; 20]);
+        assert_eq!(steadied(|sweep| sweep != 7), [true; 20]);
+        assert_eq!(steadied(|sweep| sweep >= 10), std::array::from_fn::<bool, 20, _>(|sweep| sweep >= 10));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The outlines of all sightings are laid over each other in the world, cells seen in one sweep only are left out, and the rest gives the
 //! heading; where the vehicle's own pose drifts they are smeared, and the heading on which the sightings agree one by one is taken if its box lies much
-//! closer to them. The sides are those that most sightings agree on; where they face the lidar they stay, others grow to the prior.
+//! closer to them. The sides are those that most sightings agree on; where they face the lidar they stay, others grow to the prior, and first those that
+//! something nearer hides.
 //!
 //! One pose is kept only if it lies on what the sightings saw: where the vehicle's own pose drifts it does not, and the object is followed.
 
@@ -13,7 +14,7 @@ use super::evidence::Verdict;
 use super::moving::{lines, size};
 use super::placed::{How, Path, Placement, Sighting, quantile};
 use crate::classify::{Kind, TOP_MARGIN_M, anchor, hidden, whole_side};
-use crate::fit::{CoveredEnds, NOT_COVERED, best_yaw, center_along, common_yaw, spans};
+use crate::fit::{CoveredEnds, best_yaw, center_along, common_yaw, spans};
 
 /// Side of the cells in which the outlines are counted (metres).
 const CELL_M: f64 = 0.1;
@@ -157,22 +158,21 @@ fn rectangle(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64) -> Opt
     let length_yaw = if turned { yaw + std::f64::consts::FRAC_PI_2 } else { yaw };
     let [length, width] = [(along, 0), (across, 1)].map(|(seen, axis)| whole(path, seen, class, axis, |_| length_yaw));
     let lengths = if turned { [width, length] } else { [length, width] };
-    let covered = if Kind::of(class).has_faces() { covered_ends(path, yaw) } else { NOT_COVERED };
-    let center = center_along(spans, yaw.sin_cos(), lengths, lidar, covered);
+    let center = center_along(spans, yaw.sin_cos(), lengths, lidar, mostly_covered(path, Kind::of(class), yaw));
     Some(Parked::at_one_pose(path, center, length_yaw, [length, width], if length > along + 0.2 { "prior" } else { "seen" }))
 }
 
-/// The ends of a track along the axes of a heading that something hides: those that fewer than one in four sightings saw.
-fn covered_ends(path: &Path, yaw: f64) -> CoveredEnds {
+/// The ends that something hid in more than three of four sightings.
+fn mostly_covered(path: &Path, kind: Kind, yaw: f64) -> CoveredEnds {
     let mut count = [[0; 2]; 2];
-    for ends in path.sightings.iter().map(|s| s.covered_ends(yaw)) {
+    for ends in path.sightings.iter().map(|s| s.covered_ends(kind, yaw)) {
         count.iter_mut().flatten().zip(ends.into_iter().flatten()).for_each(|(count, covered)| *count += usize::from(covered));
     }
     count.map(|ends| ends.map(|count| 4 * count > 3 * path.sightings.len()))
 }
 
-/// A side that something hides in part is cut where it is shorter than the prior by more than this part of what the class allows: three of ten sides that
-/// something bounds are cut by half a metre and more, the others are as long as they look.
+/// A side that something bounds was cut where it is shorter than the prior by more than this part of what the class allows; most others are as long as they
+/// look ([`crate::horizon`]).
 const CUT_FROM: f64 = 0.6;
 
 /// Whole length of a side of a track: the view that hid it least decides (one in four may be wrong).
@@ -182,11 +182,11 @@ pub(super) fn whole(path: &Path, seen: f64, class: &ClassSpec, axis: usize, yaw_
     // A lidar misses a little at rounded ends.
     let seen = seen + 0.05;
     let whole = whole_side(seen, class, axis, quantile(views, 0.25).unwrap_or(1.0));
-    let covered = sightings().filter(|(index, s)| s.covered_ends(yaw_of(*index))[axis] != [false; 2]).count();
-    if 4 * covered <= 3 * path.sightings.len() {
+    let (min, prior, kind) = (class.min_lwh_m[axis], class.prior_lwh_m[axis], Kind::of(class));
+    let covered = sightings().filter(|(index, s)| s.covered_ends(kind, yaw_of(*index))[axis] != [false; 2]).count();
+    if seen >= prior || 4 * covered <= 3 * path.sightings.len() {
         return whole;
     }
-    let (min, prior) = (class.min_lwh_m[axis], class.prior_lwh_m[axis]);
     let short = (prior - seen) / (prior - min).max(1e-6);
     let cut = ((short - CUT_FROM) / (1.0 - CUT_FROM)).clamp(0.0, 1.0);
     whole.max(seen + cut * (prior - seen))
@@ -260,5 +260,20 @@ mod tests {
             assert!((placements[0].world_from_box.size_lwh_m.y - 1.78).abs() < 0.2, "{drift_m}: {placements:?}");
             assert_eq!(how.refused_edge_m.is_some(), drift_m > 0.0, "{how:?}");
         }
+    }
+
+    #[test]
+    fn a_side_that_something_hides_is_no_longer_than_its_class_allows() {
+        let taxonomy = Taxonomy::from_toml(include_str!("../../../../configs/taxonomy.toml")).unwrap();
+        let car = taxonomy.get(ClassId(0));
+        // Seen from the left and below, an end across the line of sight hidden: the length of a car that lies along y.
+        let length = |seen: f64, covered: bool| {
+            let seen_from = |sweep| Sighting { covered_left_right: [covered, false], ..sighting(sweep, faces([0.0; 2], 0.0)) };
+            whole(&path((0..12).map(seen_from).collect()), seen, car, 0, |_| std::f64::consts::FRAC_PI_2)
+        };
+        // As it was seen, but for what lidars miss at rounded ends; cut where it is as short as hardly any car.
+        assert_eq!([length(3.9, false), length(3.9, true), length(3.2, false)].map(|m| (m * 100.0).round()), [395.0, 395.0, 325.0]);
+        assert!((3.5..4.25).contains(&length(3.2, true)), "{}", length(3.2, true));
+        assert_eq!([length(7.0, false), length(7.0, true)], [car.max_lwh_m[0]; 2]);
     }
 }

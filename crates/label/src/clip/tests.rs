@@ -449,42 +449,41 @@ fn a_parked_car_that_another_one_hides_in_part_is_whole_on_that_side() {
     // Its side is towards the lidar, and a van hides the last third of it.
     for side in [1.0, -1.0] {
         let (car, van) = ([20.0, 0.0, 1.57, 4.5, 1.8, 1.5], [10.0, 2.35 * side, 1.57, 4.0, 1.9, 2.6]);
-        let boxes = parked_boxes(&[car, van], |_| Pose::identity());
+        let boxes = three_seconds(|_| vec![car, van], |_| 0.0);
         let of_car: Vec<&Box3> = boxes.iter().filter(|one| one.ego_from_box.center_m.x > 15.0).collect();
         assert!(of_car.len() >= 18, "{} boxes", of_car.len());
         for one in of_car {
             let (center, size) = (one.ego_from_box.center_m, one.ego_from_box.size_lwh_m);
-            assert!((center.y).abs() < 0.3 && (size.x - 4.5).abs() < 0.4, "side {side}: {center:?}, {size:?}");
+            assert!(center.y.abs() < 0.3 && (size.x - 4.5).abs() < 0.4, "side {side}: {center:?}, {size:?}");
         }
     }
 }
 
 #[test]
-fn what_rides_along_with_the_vehicle_is_the_vehicle() {
-    let pole_on_the_roof = [-1.0, 1.5, 0.0, 0.4, 0.5, 1.7];
-    let about_the_vehicle = |speed_mps: f64| {
-        let boxes = parked_boxes(&[pole_on_the_roof], |seconds| Pose::translation(speed_mps * seconds, 0.0, 0.0));
+fn what_rides_along_with_the_vehicle_is_the_vehicle_and_who_stands_beside_it_while_it_waits_is_not() {
+    let beside = |x: f64| [x, 1.5, 0.0, 0.4, 0.5, 1.7];
+    let boxes_beside = |rides_along: bool, way_m: fn(f64) -> f64| {
+        let boxes = three_seconds(|seconds| vec![beside(if rides_along { -1.0 } else { -1.0 - way_m(seconds) })], way_m);
         boxes.iter().filter(|one| one.ego_from_box.center_m.xy().norm() < 4.0).count()
     };
-    assert_eq!(about_the_vehicle(5.0), 0);
-    // While the vehicle stands, it may be somebody who stands there.
-    assert!(about_the_vehicle(0.0) > 20);
+    assert_eq!(boxes_beside(true, |seconds| 5.0 * seconds), 0);
+    // It stands, and drives off at last.
+    assert!(boxes_beside(false, |seconds| 20.0 * (seconds - 2.65).max(0.0)) > 20);
 }
 
-/// The boxes of three seconds in which all of this keeps its place about the lidar, and suggestions too.
-fn parked_boxes(objects: &[[f64; 6]], pose_at: impl Fn(f64) -> Pose) -> Vec<Box3> {
+/// The boxes of three seconds, suggestions too: what is where about the lidar, and how far the vehicle has gone.
+fn three_seconds(objects_at: impl Fn(f64) -> Vec<[f64; 6]>, way_m: impl Fn(f64) -> f64) -> Vec<Box3> {
     let mut config = LabelConfig::default();
     // Suggestions are findings: as labels they are boxes.
     (config.clip.min_score, config.clip.min_person_score) = (config.clip.min_suggested_score, config.clip.min_suggested_score);
     let mut labeler = ClipLabeler::new(&config, taxonomy(), ClipId(0));
-    let points = cast(objects);
     for sweep in 0..30 {
         let seconds = 0.1 * f64::from(sweep);
         labeler.sweep(&SweepInput {
             sample_id: "v".into(),
             stamp_ns: i64::from(sweep) * NS_PER_S / 10,
-            points: &points,
-            world_from_ego: Some(pose_at(seconds)),
+            points: &cast(&objects_at(seconds)),
+            world_from_ego: Some(Pose::translation(way_m(seconds), 0.0, 0.0)),
             lidar_origin_ego_m: [0.0, 0.0, 1.8],
         });
     }

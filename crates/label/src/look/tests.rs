@@ -35,6 +35,7 @@ fn candidate() -> Candidate {
         stamp_ns: 0,
         points_ns: [0; 2],
         holds_after_ns: 0,
+        covered_left_right: [false; 2],
         given_by: None,
     }
 }

@@ -39,6 +39,7 @@ fn car(x: f64, y: f64, taxonomy: &Taxonomy) -> Candidate {
         stamp_ns: 0,
         points_ns: [0; 2],
         holds_after_ns: 0,
+        covered_left_right: [false; 2],
         given_by: None,
     }
 }
