@@ -1,4 +1,4 @@
-//! Classes of objects: names, colours, size priors and gates, edited in `configs/taxonomy.toml` without code.
+//! Classes of objects: names, colours, size priors, gates and how rare they are, edited in `configs/taxonomy.toml` without code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +28,8 @@ pub struct ClassSpec {
     pub max_lwh_m: [f64; 3],
     /// Fastest plausible speed.
     pub max_speed_mps: f64,
-    /// Log-odds that speak against it before anything was seen: more than 0 for what is rare, and is to be taken only where shapes leave no doubt.
+    /// Log-odds that speak against it when the shapes of a whole track are judged: more than 0 for what is rare and is to be taken only where they leave no
+    /// doubt. Boxes that a detector gives whole are judged by the detector, and the last class is none that shapes vote for.
     #[serde(default)]
     pub rarity: f64,
     /// What other data sets call it, by data set: with these names its labels are held against their truth.
@@ -163,12 +164,17 @@ mod tests {
             let message = Taxonomy::from_toml(&wrong).unwrap_err().to_string();
             assert!(message.contains("expected a finite max_speed_mps above 0, got"), "{speed}: {message}");
         }
+        let wrong = SHIPPED.replacen("name = \"car\"", "name = \"\"", 1);
+        assert!(Taxonomy::from_toml(&wrong).unwrap_err().to_string().contains("expected a name for every class"));
+    }
+
+    #[test]
+    fn a_rarity_that_is_no_number_or_decides_alone_is_refused() {
+        assert_eq!(Taxonomy::from_toml(SHIPPED).unwrap().get(ClassId(0)).rarity, 0.0);
         for rarity in ["nan", "5.1", "-inf"] {
             let wrong = SHIPPED.replacen("max_speed_mps = 70.0", &format!("max_speed_mps = 70.0\nrarity = {rarity}"), 1);
             let message = Taxonomy::from_toml(&wrong).unwrap_err().to_string();
             assert!(message.contains("class \"car\": expected a rarity between -5 and 5, got"), "{rarity}: {message}");
         }
-        let wrong = SHIPPED.replacen("name = \"car\"", "name = \"\"", 1);
-        assert!(Taxonomy::from_toml(&wrong).unwrap_err().to_string().contains("expected a name for every class"));
     }
 }

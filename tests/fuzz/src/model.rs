@@ -13,6 +13,7 @@ pub fn taxonomy(data: &[u8]) {
         let id = taxonomy.find(&class.name).expect("a class is found by its name");
         assert_eq!(usize::from(id.0), index, "{:?} stands twice", class.name);
         assert_eq!(taxonomy.get(id), class);
+        assert!(class.rarity.abs() <= 5.0);
         assert!(!class.name.is_empty(), "a class without a name");
         for axis in 0..3 {
             let (min, prior, max) = (class.min_lwh_m[axis], class.prior_lwh_m[axis], class.max_lwh_m[axis]);

@@ -163,6 +163,7 @@ pub fn accept(
         how,
         logits: verdict.logits,
         looks: verdict.looks,
+        hidden_side: path.hidden_side(),
         given_by: path.given_by,
         placements,
     })
