@@ -43,6 +43,15 @@ impl Cli {
             Command::Sync(SyncArgs { report: Some(_), from: Some(_), .. }) => {
                 Err("expected a dataset or a recording, got both\nhint: --report DATASET, or --report --from mcap FILE")
             }
+            Command::Run(RunArgs { from: Some(from), .. })
+            | Command::Sync(SyncArgs { from: Some(from), .. })
+            | Command::Calib(CalibArgs { action: CalibAction::Check(CalibCheckArgs { from: Some(from), .. }) })
+                if from.len() != 2 =>
+            {
+                Err(
+                    "expected one recording, got --from more than once\nhint: run each recording by itself, with a --dataset of its own",
+                )
+            }
             _ => Ok(()),
         }
     }
@@ -676,6 +685,11 @@ mod tests {
         assert!(of("boxwright sync --report").is_err());
         assert!(of("boxwright sync --report d --from mcap f").is_err());
         assert!(of("boxwright sync --report d").is_ok() && of("boxwright sync --report --from mcap f").is_ok());
+        // Two recordings are two runs, and never Kafka.
+        for command in ["run", "sync --report", "calib check"] {
+            assert!(of(&format!("boxwright {command} --from mcap f")).is_ok(), "{command}");
+            assert!(of(&format!("boxwright {command} --from mcap f --from mcap g")).is_err(), "{command}");
+        }
         for wrong in ["", "..", &"é".repeat(100)] {
             assert!(parse_vehicle(wrong).is_err(), "{wrong}");
         }

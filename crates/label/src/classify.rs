@@ -115,7 +115,7 @@ pub(crate) fn greatest_vote(bottom_top_m: [f64; 2], num_points: u32, group: &Gro
     let known = taxonomy.classes().len() - 1;
     let of_class = |class: &ClassSpec| {
         let height = height_cost(bottom_top_m, class, Kind::of(class))?;
-        Some(2.5 - (height + texture_cost(group, num_points, 0.0)))
+        Some(2.5 - (height + class.rarity + texture_cost(group, num_points, 0.0)))
     };
     taxonomy.classes().iter().take(known).filter_map(of_class).fold(IMPOSSIBLE, f64::max)
 }
@@ -215,7 +215,7 @@ impl Guess {
         let [length, width] = [0, 1].map(|axis| whole_side(lying.lengths[axis], class, axis, lying.hidden[axis]));
         let along_shape = if lying.turned { [width, length] } else { [length, width] };
         let center = center_along(shape.span_m, lying.of_shape, along_shape, anchor(kind, view.lidar_xy), NOT_COVERED);
-        let mut cost = height;
+        let mut cost = height + class.rarity;
         for (axis, seen) in lying.lengths.into_iter().enumerate() {
             cost += side_cost(seen, class, axis, hidden_along(center, lying.of_whole, axis, view.lidar_xy));
         }
@@ -322,6 +322,31 @@ mod tests {
     use crate::cluster::{ClusterConfig, cluster};
 
     const CLASSES: &str = include_str!("../../../configs/taxonomy.toml");
+
+    #[test]
+    fn a_rare_class_has_that_much_less_of_every_vote() {
+        let rare = CLASSES.replacen("max_speed_mps = 70.0", "max_speed_mps = 70.0\nrarity = 5.0", 1);
+        let columns = cluster(&[], &[], 0.2, [0.0; 3], &[], &ClusterConfig::default()).columns;
+        let group = Group { members: Vec::new(), label: 0, tall: false, beside_tall: 0.0, cut_out: false };
+        let shape = Shape {
+            yaw_rad: 0.4,
+            span_m: [[9.0, 13.0], [-3.0, -1.3]],
+            floor_m: 0.0,
+            bottom_top_m: [0.2, 1.5],
+            residual_m: 0.0,
+            num_points: 100,
+            outline: Vec::new(),
+            outline_points: Vec::new(),
+        };
+        let view = View { shape: &shape, group: &group, columns: &columns, lidar_xy: [0.0; 2] };
+        let votes_of = |text: &str| votes(&view, &Taxonomy::from_toml(text).unwrap());
+        for (usual, less) in votes_of(CLASSES).iter().zip(votes_of(&rare)) {
+            let expected = if usual.class == ClassId(0) { usual.logit - 5.0 } else { usual.logit };
+            assert!((less.logit - expected).abs() < 1e-9, "{usual:?} {less:?}");
+        }
+        // A car it is: riders and persons are no such thing.
+        assert!(votes_of(CLASSES)[0].logit > 0.0);
+    }
 
     proptest! {
         /// What is left out unseen would have been left out.

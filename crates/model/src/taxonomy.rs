@@ -12,6 +12,9 @@ pub struct ClassId(pub u16);
 /// Log-odds of [`ClassSpec::rarity`]: 1 to 150 either way. What is rarer than that needs another detector, not a prior.
 const RARITY: std::ops::RangeInclusive<f64> = -5.0..=5.0;
 
+/// What a class cannot be called: these name all classes of a kind.
+const GROUPS: [&str; 3] = ["vehicle", "person", "rider"];
+
 /// One class.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,8 +31,8 @@ pub struct ClassSpec {
     pub max_lwh_m: [f64; 3],
     /// Fastest plausible speed.
     pub max_speed_mps: f64,
-    /// Log-odds that speak against it when the shapes of a whole track are judged: more than 0 for what is rare and is to be taken only where they leave no
-    /// doubt. Boxes that a detector gives whole are judged by the detector, and the last class is none that shapes vote for.
+    /// Log-odds that speak against it in every vote of a shape: more than 0 for what is rare and is to be taken only where shapes leave no doubt. Boxes that a
+    /// detector gives whole are judged by the detector, and the last class is none that shapes vote for.
     #[serde(default)]
     pub rarity: f64,
     /// What other data sets call it, by data set: with these names its labels are held against their truth.
@@ -75,8 +78,16 @@ impl Taxonomy {
             if class.name.is_empty() {
                 return Err(TaxonomyError::Invalid("expected a name for every class, got an empty one".to_owned()));
             }
-            if !names.insert(&class.name) {
+            // Names of other data sets are compared without regard to case, and so are these.
+            if !names.insert(class.name.to_lowercase()) {
                 return Err(TaxonomyError::Invalid(format!("class {:?} stands twice", class.name)));
+            }
+            if GROUPS.contains(&class.name.to_lowercase().as_str()) {
+                return Err(TaxonomyError::Invalid(format!(
+                    "class {:?}: expected a name that is no group of classes ({}), as in `eval --class vehicle`",
+                    class.name,
+                    GROUPS.join(", ")
+                )));
             }
             if !RARITY.contains(&class.rarity) {
                 return Err(TaxonomyError::Invalid(format!(
@@ -166,6 +177,16 @@ mod tests {
         }
         let wrong = SHIPPED.replacen("name = \"car\"", "name = \"\"", 1);
         assert!(Taxonomy::from_toml(&wrong).unwrap_err().to_string().contains("expected a name for every class"));
+    }
+
+    #[test]
+    fn names_that_differ_by_case_only_or_name_a_group_are_refused() {
+        for (name, said) in [("Truck", "class \"truck\" stands twice"), ("Vehicle", "expected a name that is no group of classes")]
+        {
+            let wrong = SHIPPED.replacen("name = \"car\"", &format!("name = {name:?}"), 1);
+            let message = Taxonomy::from_toml(&wrong).unwrap_err().to_string();
+            assert!(message.contains(said), "{name}: {message}");
+        }
     }
 
     #[test]

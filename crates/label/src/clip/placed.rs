@@ -149,12 +149,6 @@ impl Path {
         path
     }
 
-    /// Share of the sightings in which something nearer hides a side.
-    pub(super) fn hidden_side(&self) -> f64 {
-        let hidden = self.sightings.iter().filter(|s| s.covered_left_right != [false; 2]).count();
-        hidden as f64 / self.sightings.len().max(1) as f64
-    }
-
     /// Seconds from the first to the last sighting.
     pub(super) fn duration_s(&self) -> f64 {
         match (self.sightings.first(), self.sightings.last()) {
@@ -279,8 +273,6 @@ pub struct Placed {
     pub logits: Vec<f64>,
     /// What cameras said: part of the log-odds.
     pub looks: TrackLooks,
-    /// Share of the sightings in which something nearer hid a side of it.
-    pub hidden_side: f64,
     /// The model that gave its boxes whole.
     pub given_by: Option<Arc<ModelSpec>>,
     /// One placement a sighting, and one a sweep in which it was found by seeking; in order of sweeps, never empty.
@@ -369,7 +361,6 @@ pub(super) mod fixture {
             how: How { size_source: "seen", refined: "one_pose", edge_m: 0.0, refused_edge_m: None },
             logits: Vec::new(),
             looks: TrackLooks::default(),
-            hidden_side: 0.0,
             given_by: None,
             placements: sweeps.map(placement).collect(),
         }

@@ -23,8 +23,6 @@ struct Evidence<'a> {
     parts: u32,
     logits: Vec<f64>,
     size: &'a str,
-    #[serde(skip_serializing_if = "is_none_of_it")]
-    hidden_side: f64,
     #[serde(rename = "static")]
     is_static: bool,
     refined: &'a str,
@@ -41,11 +39,6 @@ struct Evidence<'a> {
 /// Most tracks are one part, of which nothing is said.
 fn is_whole(parts: &u32) -> bool {
     *parts == 1
-}
-
-/// Most tracks are seen past on both sides.
-fn is_none_of_it(share: &f64) -> bool {
-    *share == 0.0
 }
 
 /// Whose boxes a track is made of, where they were given whole.
@@ -190,7 +183,6 @@ fn evidence(track: &Placed, placement: &Placement, camera: Option<&ModelSpec>, m
         parts: track.parts,
         logits: track.logits.iter().map(rounded).collect(),
         size: track.how.size_source,
-        hidden_side: rounded(&track.hidden_side),
         is_static: track.motion.is_static,
         refined: track.how.refined,
         edge_m: rounded(&track.how.edge_m),
