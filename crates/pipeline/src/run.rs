@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use boxwright_model::{ClipId, DropReason};
+use boxwright_model::{ClipId, DropReason, FrameHeader};
 use boxwright_source::{PartitionId, Record, Rejected, Source, SourceEvent};
 use boxwright_timesync::order::OrderEvent;
 
@@ -96,6 +96,8 @@ struct Run<'a> {
     labels_sha256: String,
     /// Whether it was told that clips were sealed with other options.
     has_told_other_options: bool,
+    /// Whether it was told that what is left out is not what the clip was made of.
+    has_told_another_recording: bool,
     report: Report,
     started: Instant,
     last_commit: Instant,
@@ -146,6 +148,7 @@ impl<'a> Run<'a> {
             sensors: BTreeSet::new(),
             labels_sha256: job.labels_sha256(),
             has_told_other_options: false,
+            has_told_another_recording: false,
             report: Report::default(),
             started: now,
             last_commit: now,
@@ -371,6 +374,7 @@ impl<'a> Run<'a> {
         };
         if was_read_before {
             self.tell_other_options(name, clip);
+            self.tell_another_recording(name, clip, &record.header);
             self.ledger.pass(&record.header.position);
             self.drop_frame(DropReason::AlreadySealed);
         } else {
@@ -393,6 +397,25 @@ impl<'a> Run<'a> {
             short(&entry.config_sha256)
         ));
         self.has_told_other_options = true;
+    }
+
+    /// Says once that a message is left out as one that its sealed clip was made of, although it is later than all of that: the offsets of every recording,
+    /// and of a topic that was made anew, begin at 0.
+    fn tell_another_recording(&mut self, name: &Arc<str>, clip: ClipId, header: &FrameHeader) {
+        let entry = self.vehicles.get(name).and_then(|vehicle| vehicle.entry(clip));
+        let Some(last_ns) = entry.and_then(|entry| entry.last_stamp_ns).filter(|last_ns| header.stamp_ns > *last_ns) else {
+            return;
+        };
+        // What was ahead of its time went into the clip that was open then, and not into that of its stamp.
+        if self.has_told_another_recording || self.job.config.grid().clip_of(header.stamp_ns) != clip {
+            return;
+        }
+        self.report.warnings.push(format!(
+            "{} was stamped {} and is left out: clip {clip} of {name} was sealed with a message at that offset, and ends at {last_ns}. Expected what the \
+             clip was made of, got another recording of {name}, the rest of one that was cut, or a topic that was made anew\nhint: another --dataset takes it",
+            header.position, header.stamp_ns
+        ));
+        self.has_told_another_recording = true;
     }
 
     fn drop_frame(&mut self, reason: DropReason) {

@@ -81,7 +81,7 @@ fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {
     for channel in &report.skipped_channels {
         ui::say(&format!("skipped {channel}"));
     }
-    if report.samples == 0 && report.dropped.contains_key("already_sealed") {
+    if report.samples == 0 && report.dropped.contains_key("already_sealed") && !report.lost_data() {
         ui::say("every clip of this input is in the dataset already: nothing was left to label");
     }
     if args.json {
