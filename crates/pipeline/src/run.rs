@@ -96,8 +96,6 @@ struct Run<'a> {
     labels_sha256: String,
     /// Whether it was told that clips were sealed with other options.
     has_told_other_options: bool,
-    /// Whether it was told that what is left out is not what the clip was made of.
-    has_told_another_recording: bool,
     report: Report,
     started: Instant,
     last_commit: Instant,
@@ -148,7 +146,6 @@ impl<'a> Run<'a> {
             sensors: BTreeSet::new(),
             labels_sha256: job.labels_sha256(),
             has_told_other_options: false,
-            has_told_another_recording: false,
             report: Report::default(),
             started: now,
             last_commit: now,
@@ -407,7 +404,7 @@ impl<'a> Run<'a> {
             return;
         };
         // What was ahead of its time went into the clip that was open then, and not into that of its stamp.
-        if self.has_told_another_recording || self.job.config.grid().clip_of(header.stamp_ns) != clip {
+        if self.report.other_recording || self.job.config.grid().clip_of(header.stamp_ns) != clip {
             return;
         }
         self.report.warnings.push(format!(
@@ -415,7 +412,7 @@ impl<'a> Run<'a> {
              clip was made of, got another recording of {name}, the rest of one that was cut, or a topic that was made anew\nhint: another --dataset takes it",
             header.position, header.stamp_ns
         ));
-        self.has_told_another_recording = true;
+        self.report.other_recording = true;
     }
 
     fn drop_frame(&mut self, reason: DropReason) {
