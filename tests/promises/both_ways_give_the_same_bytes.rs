@@ -50,7 +50,8 @@ fn labels_of(messages: Vec<OutgoingMessage>, partitions: i32, out: &std::path::P
     let sent = messages.len();
     broker.produce(messages);
     let report = broker.run_until_idle(out).expect_code(0).json();
-    assert_eq!(report["frames"], sent, "{report}");
+    let audit = || broker.verify(out);
+    assert_eq!(report["frames"], sent, "{report}\nwhat the broker holds: {}", audit());
     assert_eq!(report["late"], 0, "{report}");
     assert_eq!(report["forced_out_of_order"], 0, "{report}");
 }

@@ -152,20 +152,21 @@ fn part_of_kitti(drive: &std::path::Path, part: &std::path::Path, numbers: std::
 fn the_second_half_of_a_recording_is_not_taken_for_the_first_without_a_word() {
     let Some(drive) = boxwright_tests::kitti_raw() else { return };
     let out = tempfile::tempdir().unwrap();
-    let warnings = |name: &str, numbers: std::ops::Range<u32>| {
+    let warnings = |name: &str, numbers: std::ops::Range<u32>, code: i32| {
         let (part, dataset) = (out.path().join(name), out.path().join("data"));
         part_of_kitti(drive, &part, numbers);
         let ended =
             boxwright(&["run", "--from", "kitti-raw", part.to_str().unwrap(), "--dataset", dataset.to_str().unwrap(), "--json"]);
+        let ended = ended.expect_code(code);
         let report = ended.json();
         let told: Vec<String> =
             report["warnings"].as_array().into_iter().flatten().filter_map(|text| Some(text.as_str()?.to_owned())).collect();
         (told.into_iter().filter(|text| text.contains("got another recording")).collect::<Vec<_>>(), ended.err)
     };
-    // Both are within the twenty seconds of one clip.
-    assert_eq!(warnings("first", 76..80).0, [""; 0]);
-    assert_eq!(warnings("again", 76..80).0, [""; 0]);
-    let (told, err) = warnings("second", 80..84);
+    // Both are within the twenty seconds of one clip, two seconds apart.
+    assert_eq!(warnings("first", 76..80, 0).0, [""; 0]);
+    assert_eq!(warnings("again", 76..80, 0).0, [""; 0]);
+    let (told, err) = warnings("second", 100..104, 3);
     assert_eq!(told.len(), 1, "{err}");
     assert!(told[0].contains("hint: another --dataset"), "{told:?}");
     assert!(!err.contains("every clip of this input is in the dataset already"), "{err}");

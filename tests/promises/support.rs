@@ -97,6 +97,15 @@ impl TestBroker {
         boxwright_tests::boxwright(&args)
     }
 
+    /// What `verify` says of a dataset that [`Self::run_until_idle`] wrote, held against the topics.
+    pub(crate) fn verify(&self, dataset: &Path) -> String {
+        let connection = self.args("until-idle", "", "");
+        let mut args = vec!["verify", dataset.to_str().unwrap(), "--json"];
+        args.extend(connection.iter().map(String::as_str));
+        let ended = boxwright_tests::boxwright(&args);
+        format!("{}\n{}", ended.out, ended.err)
+    }
+
     pub(crate) fn produce(&self, messages: impl IntoIterator<Item = OutgoingMessage>) {
         let mut sink = KafkaSink::connect(&self.config()).unwrap();
         for message in messages {

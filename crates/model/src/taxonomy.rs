@@ -12,9 +12,6 @@ pub struct ClassId(pub u16);
 /// Log-odds of [`ClassSpec::rarity`]: 1 to 150 either way. What is rarer than that needs another detector, not a prior.
 const RARITY: std::ops::RangeInclusive<f64> = -5.0..=5.0;
 
-/// What a class cannot be called: these name all classes of a kind.
-const GROUPS: [&str; 3] = ["vehicle", "person", "rider"];
-
 /// One class.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,13 +78,6 @@ impl Taxonomy {
             // Names of other data sets are compared without regard to case, and so are these.
             if !names.insert(class.name.to_lowercase()) {
                 return Err(TaxonomyError::Invalid(format!("class {:?} stands twice", class.name)));
-            }
-            if GROUPS.contains(&class.name.to_lowercase().as_str()) {
-                return Err(TaxonomyError::Invalid(format!(
-                    "class {:?}: expected a name that is no group of classes ({}), as in `eval --class vehicle`",
-                    class.name,
-                    GROUPS.join(", ")
-                )));
             }
             if !RARITY.contains(&class.rarity) {
                 return Err(TaxonomyError::Invalid(format!(
@@ -180,13 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn names_that_differ_by_case_only_or_name_a_group_are_refused() {
-        for (name, said) in [("Truck", "class \"truck\" stands twice"), ("Vehicle", "expected a name that is no group of classes")]
-        {
-            let wrong = SHIPPED.replacen("name = \"car\"", &format!("name = {name:?}"), 1);
-            let message = Taxonomy::from_toml(&wrong).unwrap_err().to_string();
-            assert!(message.contains(said), "{name}: {message}");
-        }
+    fn names_that_differ_by_case_only_are_refused() {
+        let wrong = SHIPPED.replacen("name = \"car\"", "name = \"Truck\"", 1);
+        assert!(Taxonomy::from_toml(&wrong).unwrap_err().to_string().contains("class \"truck\" stands twice"));
     }
 
     #[test]

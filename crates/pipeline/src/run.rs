@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use boxwright_model::time::NS_PER_S;
 use boxwright_model::{ClipId, DropReason, FrameHeader};
 use boxwright_source::{PartitionId, Record, Rejected, Source, SourceEvent};
 use boxwright_timesync::order::OrderEvent;
@@ -49,6 +50,9 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const REPORT_QUEUE: usize = 1024;
 /// Names of sensors that are remembered: those of ten vehicles with a hundred different ones. Beyond, a warning about a misspelt name may be wrong.
 const KNOWN_SENSORS: usize = 1_000;
+/// A message that is later than all of its clip by more than this is none of them (nanoseconds). By less it may be one of a sensor that had fallen silent
+/// when the clip was sealed, and is in time when it is read again: the others speak more often than once a second.
+const SURELY_LATER_NS: i64 = NS_PER_S;
 /// How long the live viewer may take to show what it has when the run is over.
 const VIEW_FINISH: Duration = Duration::from_secs(5);
 
@@ -371,7 +375,9 @@ impl<'a> Run<'a> {
         };
         if was_read_before {
             self.tell_other_options(name, clip);
-            self.tell_another_recording(name, clip, &record.header);
+            if is_in_time {
+                self.tell_another_recording(name, clip, &record.header);
+            }
             self.ledger.pass(&record.header.position);
             self.drop_frame(DropReason::AlreadySealed);
         } else {
@@ -396,15 +402,13 @@ impl<'a> Run<'a> {
         self.has_told_other_options = true;
     }
 
-    /// Says once that a message is left out as one that its sealed clip was made of, although it is later than all of that: the offsets of every recording,
-    /// and of a topic that was made anew, begin at 0.
+    /// Says once that a message that is in time is left out as one that its sealed clip was made of, although it is later than all of that: the offsets of
+    /// every recording, and of a topic that was made anew, begin at 0.
     fn tell_another_recording(&mut self, name: &Arc<str>, clip: ClipId, header: &FrameHeader) {
         let entry = self.vehicles.get(name).and_then(|vehicle| vehicle.entry(clip));
-        let Some(last_ns) = entry.and_then(|entry| entry.last_stamp_ns).filter(|last_ns| header.stamp_ns > *last_ns) else {
-            return;
-        };
-        // What was ahead of its time went into the clip that was open then, and not into that of its stamp.
-        if self.report.other_recording || self.job.config.grid().clip_of(header.stamp_ns) != clip {
+        let is_later = |last_ns: &i64| header.stamp_ns.saturating_sub(*last_ns) > SURELY_LATER_NS;
+        let Some(last_ns) = entry.and_then(|entry| entry.last_stamp_ns).filter(is_later) else { return };
+        if self.report.other_recording {
             return;
         }
         self.report.warnings.push(format!(
