@@ -13,6 +13,8 @@ mod bad_input_loses_nothing_else;
 
 mod nothing_lost_nothing_doubled;
 
+mod a_drive_may_be_in_many_files;
+
 mod any_crash_leaves_the_same_bytes;
 
 mod torture_in_short;

@@ -49,7 +49,7 @@ impl Cli {
                 if from.len() != 2 =>
             {
                 Err(
-                    "expected one recording, got --from more than once\nhint: run each recording by itself, with a --dataset of its own",
+                    "expected one recording, got --from more than once\nhint: files of one recording are read as a folder, --from mcap DIR; recordings by themselves",
                 )
             }
             _ => Ok(()),
@@ -121,7 +121,7 @@ pub(crate) struct RunArgs {
     /// Kafka brokers, host:port with commas between
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "from")]
     pub(crate) brokers: Option<String>,
-    /// Read a recording instead of Kafka: kitti-raw DIR or mcap FILE
+    /// Read a recording instead of Kafka: kitti-raw DIR, mcap FILE, or mcap DIR with the files of one recording (a ROS 2 bag)
     #[arg(long, num_args = 2, value_names = ["FORMAT", "PATH"])]
     pub(crate) from: Option<Vec<String>>,
     /// Vehicle id of the recording; by default its file or folder name

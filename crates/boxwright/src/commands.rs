@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use boxwright_pipeline::{Config, Progress, RunJob, StopSignal};
 use boxwright_shard::{Dataset, DatasetLocation, StoreConfig};
 use boxwright_source::Recording;
-use boxwright_source::recording::{KittiRaw, McapFile, RecordingSource};
+use boxwright_source::recording::{KittiRaw, RecordingSource, mcap};
 
 use crate::args::RecordingFormat;
 use crate::{signals, ui};
@@ -75,7 +75,7 @@ pub(crate) fn open_recording(format: RecordingFormat, path: &Path, vehicle: Opti
     let vehicle = vehicle.map(Arc::<str>::from);
     Ok(match format {
         RecordingFormat::KittiRaw => Box::new(KittiRaw::open(path, vehicle)?),
-        RecordingFormat::Mcap => Box::new(McapFile::open(path, vehicle)?),
+        RecordingFormat::Mcap => mcap::open(path, vehicle)?,
     })
 }
 
@@ -116,7 +116,9 @@ pub(crate) fn parse_format(text: &str) -> anyhow::Result<RecordingFormat> {
     match text {
         "kitti-raw" => Ok(RecordingFormat::KittiRaw),
         "mcap" => Ok(RecordingFormat::Mcap),
-        other => bail!("unknown format of a recording: expected kitti-raw or mcap, got {other:?}"),
+        other => bail!(
+            "unknown format of a recording: expected kitti-raw or mcap, got {other:?}\nhint: a ROS 2 bag is a folder of MCAP files: mcap FOLDER"
+        ),
     }
 }
 

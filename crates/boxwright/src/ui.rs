@@ -130,6 +130,17 @@ pub(crate) fn table(rows: &[(String, String)]) -> String {
     rows.iter().map(|(name, value)| format!("  {name:<width$}  {value}\n")).collect()
 }
 
+/// The report of a run that wrote nothing as rows of a table: nothing was labelled, so nothing is said of labels.
+pub(crate) fn dry_rows(report: &Report) -> Vec<(String, String)> {
+    let labels = ["samples", "boxes", "tracks", "findings", "shards", "time"];
+    let mut rows = report_rows(report);
+    rows.retain(|(name, _)| !labels.contains(&name.as_str()));
+    rows.iter_mut().filter(|(name, _)| name == "clips sealed").for_each(|(name, _)| *name = "clips to be sealed".to_owned());
+    let rate = report.frames as f64 / report.seconds.max(f64::MIN_POSITIVE);
+    rows.push(row("time", format!("{:.1} s, {rate:.0} messages/s", report.seconds)));
+    rows
+}
+
 /// The report of a run as rows of a table.
 pub(crate) fn report_rows(report: &Report) -> Vec<(String, String)> {
     let kinds: Vec<String> = report.frames_by_kind.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
@@ -144,7 +155,7 @@ pub(crate) fn report_rows(report: &Report) -> Vec<(String, String)> {
     }
     if report.dead_lettered > 0 {
         let reasons: Vec<String> = report.dead_letters.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        rows.push(row("set aside as unreadable", reasons.join(", ")));
+        rows.push(row("set aside", reasons.join(", ")));
     }
     if report.forced_out_of_order > 0 {
         rows.push(row("left the order buffer early", report.forced_out_of_order.to_string()));

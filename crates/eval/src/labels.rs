@@ -170,6 +170,8 @@ pub struct LabelSet {
     pub frames_are_complete: bool,
     /// A camera, where one was asked for.
     pub camera: Option<Camera>,
+    /// What the file says of itself.
+    pub note: Option<String>,
 }
 
 impl LabelSet {
@@ -177,7 +179,8 @@ impl LabelSet {
     #[must_use]
     pub fn new(path: &Path, numbers: FrameNumbers) -> Self {
         let (frames, order) = (BTreeMap::new(), Vec::new());
-        Self { path: path.to_owned(), frames, order, numbers, has_scores: true, frames_are_complete: true, camera: None }
+        let path = path.to_owned();
+        Self { path, frames, order, numbers, has_scores: true, frames_are_complete: true, camera: None, note: None }
     }
 
     /// The frame of a key, made where it is not there yet.

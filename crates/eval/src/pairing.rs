@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::error::EvalError;
 use crate::labels::{Frame, FrameKey, FrameNumbers, LabelSet};
 
+/// Characters of the truth's own note that are told: some sentences.
+const MAX_NOTE: usize = 400;
 /// Stamps this near to each other are one moment: formats round to the microsecond or the millisecond.
 const SAME_MOMENT_NS: i64 = 1_000_000;
 
@@ -66,6 +68,10 @@ pub fn pair(mut labels: LabelSet, mut truth: LabelSet) -> Result<Pairs, EvalErro
         return Err(EvalError::Mismatch(message));
     }
     let mut pairs = Pairs::default();
+    // Such as that only what one camera sees was labelled, which decides how the figures are to be read.
+    pairs.notes.extend(
+        truth.note.iter().map(|note| format!("the truth says of itself: {}", note.chars().take(MAX_NOTE).collect::<String>())),
+    );
     same_sequences(&mut labels, &truth, &mut pairs.notes)?;
     if labels.numbers == FrameNumbers::StampNs {
         same_stamps(&mut labels, &truth);

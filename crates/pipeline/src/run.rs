@@ -100,6 +100,8 @@ struct Run<'a> {
     labels_sha256: String,
     /// Whether it was told that clips were sealed with other options.
     has_told_other_options: bool,
+    /// Whether it was told that a recording has more of a sealed clip.
+    has_told_sealed_without: bool,
     report: Report,
     started: Instant,
     last_commit: Instant,
@@ -150,6 +152,7 @@ impl<'a> Run<'a> {
             sensors: BTreeSet::new(),
             labels_sha256: job.labels_sha256(),
             has_told_other_options: false,
+            has_told_sealed_without: false,
             report: Report::default(),
             started: now,
             last_commit: now,
@@ -381,6 +384,7 @@ impl<'a> Run<'a> {
             self.ledger.pass(&record.header.position);
             self.drop_frame(DropReason::AlreadySealed);
         } else {
+            self.tell_sealed_without(name, clip, &record.header);
             self.set_aside(record, clip)?;
         }
         Ok(None)
@@ -402,8 +406,21 @@ impl<'a> Run<'a> {
         self.has_told_other_options = true;
     }
 
-    /// Says once that a message that is in time is left out as one that its sealed clip was made of, although it is later than all of that: the offsets of
-    /// every recording, and of a topic that was made anew, begin at 0.
+    /// Says once that a recording has messages of a clip that was sealed without them. Those of Kafka are in the dead letters for whoever wants them.
+    fn tell_sealed_without(&mut self, name: &Arc<str>, clip: ClipId, header: &FrameHeader) {
+        if !self.source.is_sequential() || std::mem::replace(&mut self.has_told_sealed_without, true) {
+            return;
+        }
+        self.report.warnings.push(format!(
+            "{} was stamped {} and is left out, with all else of this recording that belongs to clip {clip} of {name}. Expected the recording that the clip was \
+             sealed from, got another one, or the rest of one that was cut\nhint: a clip is sealed once: another --dataset takes all \
+             of it; MCAP files of one drive are read together as a folder",
+            header.position, header.stamp_ns
+        ));
+    }
+
+    /// Says once that a message that is in time is left out as one that its sealed clip was made of, although it is later than all of that: the offsets of a
+    /// topic that was made anew begin at 0, and in a recording that was damaged when the clip was sealed they were others.
     fn tell_another_recording(&mut self, name: &Arc<str>, clip: ClipId, header: &FrameHeader) {
         let entry = self.vehicles.get(name).and_then(|vehicle| vehicle.entry(clip));
         let is_later = |last_ns: &i64| header.stamp_ns.saturating_sub(*last_ns) > SURELY_LATER_NS;
@@ -413,7 +430,7 @@ impl<'a> Run<'a> {
         }
         self.report.warnings.push(format!(
             "{} was stamped {} and is left out: clip {clip} of {name} was sealed with a message at that offset, and ends at {last_ns}. Expected what the \
-             clip was made of, got another recording of {name}, the rest of one that was cut, or a topic that was made anew\nhint: another --dataset takes it",
+             clip was made of, got a topic that was made anew, or what is left of a recording that was damaged\nhint: another --dataset takes it",
             header.position, header.stamp_ns
         ));
         self.report.other_recording = true;

@@ -1,4 +1,4 @@
-//! Recorded drives: KITTI raw folders and MCAP files as sequences of messages, and a recording as a [`Source`](crate::Source).
+//! Recorded drives: KITTI raw folders, MCAP files and folders of them as sequences of messages, and a recording as a [`Source`](crate::Source).
 //!
 //! A [`Recording`](crate::Recording) gives [`OutgoingMessage`](crate::OutgoingMessage)s: the very bytes and headers that a replay sends
 //! to Kafka. [`RecordingSource`] reads one directly and runs the same header check as the Kafka consumer, so both ways give the same
@@ -18,5 +18,5 @@ pub mod mcap;
 mod notes;
 
 pub use kitti::KittiRaw;
-pub use mcap::McapFile;
+pub use mcap::{McapFile, McapFolder};
 pub use source::RecordingSource;

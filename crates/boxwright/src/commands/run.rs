@@ -87,7 +87,8 @@ fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {
     if args.json {
         ui::print(&serde_json::to_string(report).context("cannot write the report")?);
     } else {
-        ui::print(ui::table(&ui::report_rows(report)).trim_end());
+        let rows = if args.dry_run { ui::dry_rows(report) } else { ui::report_rows(report) };
+        ui::print(ui::table(&rows).trim_end());
         if !args.dry_run && (report.clips > 0 || report.dropped.contains_key("already_sealed")) {
             ui::print(&format!("\nLook at it:  boxwright view {}", ui::quoted(&args.dataset)));
         }

@@ -14,6 +14,8 @@ use crate::labels::{FrameNumbers, LabelSet, Object};
 #[derive(Deserialize)]
 struct File {
     frames: BTreeMap<String, Vec<Box>>,
+    #[serde(default)]
+    note: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +41,7 @@ pub fn read(path: &Path, times: Option<&FrameTimes>) -> Result<LabelSet, EvalErr
     })?;
     let mut set = LabelSet::new(path, if times.is_some() { FrameNumbers::StampNs } else { FrameNumbers::Index });
     set.has_scores = false;
+    set.note = file.note;
     for (name, boxes) in file.frames {
         let number: i64 = name.parse().map_err(|_| EvalError::format(path, format!("expected numbers of frames, got {name:?}")))?;
         let key = match times {

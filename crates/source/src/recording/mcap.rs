@@ -1,6 +1,6 @@
-//! MCAP files with Foxglove messages (`protobuf`) or ROS 2 messages (`cdr`).
+//! MCAP files with Foxglove messages (`protobuf`) or ROS 2 messages (`cdr`), one by one or a folder with those of one recording.
 //!
-//! The file is read from start to end; in memory are one chunk and the messages in it. Payloads pass through unchanged.
+//! A file is read from start to end; in memory are one chunk and the messages in it. Payloads pass through unchanged.
 //!
 //! - Sensor names come from topics: see [`sensor_of_topic`]. An image topic and the calibration beside it share their sensor.
 //! - Stamps come from the message's own header, not from the log time, with three exceptions: a transform that says 0 (static
@@ -21,10 +21,10 @@ use ::mcap::{MAGIC, McapError};
 use boxwright_model::{SensorKind, StampRef};
 use bytes::Bytes;
 
-use self::channels::{Channels, ReadChannel};
+use self::channels::{Channels, Names, ReadChannel};
 use self::frames::RecordReader;
 use self::parse::parse;
-use self::summary::take_summary;
+use self::summary::{Summary, take_summary};
 use super::notes::Notes;
 use crate::error::RecordingError;
 use crate::record::{OutgoingMessage, Recording, SkippedChannel};
@@ -40,10 +40,13 @@ mod summary;
 
 mod channels;
 
+mod folder;
+
 #[cfg(test)]
 mod tests;
 
 pub use channels::sensor_of_topic;
+pub use folder::McapFolder;
 
 /// Largest record or decompressed chunk that is read. Writers make chunks of one to a few megabytes.
 const MAX_RECORD_BYTES: u64 = 1 << 30;
@@ -51,6 +54,14 @@ const MAX_RECORD_BYTES: u64 = 1 << 30;
 /// and a damaged size in a small file does not ask for gigabytes.
 const SMALL_RECORD_BYTES: u64 = 64 << 20;
 const MAX_COMPRESSION_RATIO: u64 = 64;
+
+/// Opens an MCAP file, or a folder with those of one recording.
+///
+/// # Errors
+/// As [`McapFile::open`] and [`McapFolder::open`].
+pub fn open(path: &Path, vehicle: Option<Arc<str>>) -> Result<Box<dyn Recording>, RecordingError> {
+    Ok(if path.is_dir() { Box::new(McapFolder::open(path, vehicle)?) } else { Box::new(McapFile::open(path, vehicle)?) })
+}
 
 /// An MCAP file, read chunk by chunk.
 pub struct McapFile {
@@ -71,6 +82,8 @@ pub struct McapFile {
     /// Messages that carry no stamp, by sensor.
     without_stamp: BTreeMap<(SensorKind, Arc<str>), u64>,
     total: Option<u64>,
+    /// Log times of its first and last message, where it has a summary.
+    span_ns: Option<(i64, i64)>,
     notes: Notes,
 }
 
@@ -80,6 +93,11 @@ impl McapFile {
     /// # Errors
     /// When the file cannot be read or is not an MCAP file.
     pub fn open(path: &Path, vehicle: Option<Arc<str>>) -> Result<Self, RecordingError> {
+        Self::open_named(path, vehicle, Names::new())
+    }
+
+    /// Opens a file of a recording in which topics have names already.
+    fn open_named(path: &Path, vehicle: Option<Arc<str>>, names: Names) -> Result<Self, RecordingError> {
         let io = |source| RecordingError::Io { path: path.to_owned(), source };
         let invalid = |message| RecordingError::Invalid { path: path.to_owned(), message };
         let mut file = File::open(path).map_err(io)?;
@@ -95,13 +113,14 @@ impl McapFile {
         let size = if metadata.is_file() { metadata.len() } else { MAX_RECORD_BYTES };
         let limit = size.saturating_mul(MAX_COMPRESSION_RATIO).saturating_add(SMALL_RECORD_BYTES).min(MAX_RECORD_BYTES);
         let max_bytes = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut channels = Channels::default();
-        let mut total = None;
+        let mut channels = Channels::after(names);
+        let mut summary = None;
         if metadata.is_file() {
             // The summary tells channels and counts beforehand. It is a convenience: a file without one is read all the same.
-            total = take_summary(&mut file, size, &mut channels);
+            summary = take_summary(&mut file, size, &mut channels);
             file.seek(SeekFrom::Start(MAGIC.len() as u64)).map_err(io)?;
         }
+        let Summary { total, span_ns } = summary.unwrap_or_default();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         Ok(Self {
             path: path.to_owned(),
@@ -117,6 +136,7 @@ impl McapFile {
             without_channel: 0,
             without_stamp: BTreeMap::new(),
             total,
+            span_ns,
             notes: Notes::default(),
         })
     }

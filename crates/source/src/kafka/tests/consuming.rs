@@ -64,14 +64,20 @@ fn a_full_queue_holds_the_broker_back_and_loses_nothing() {
     sink.flush(Duration::from_secs(30)).unwrap();
     let config = KafkaConfig { queue_bytes: 8 << 20, ..lab.config.clone() };
     let mut source = KafkaSource::connect(&config).unwrap();
+    let mut highest = 0;
+    let mut watch_until = |over: &dyn Fn(usize) -> bool| {
+        while !over(highest) {
+            highest = highest.max(source.queued_bytes());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        highest
+    };
+    let (full, patience) = (7_000_000, Instant::now() + Duration::from_secs(60));
+    let filled = watch_until(&|highest| highest >= full || Instant::now() >= patience);
+    assert!(filled >= full, "the queue never filled: {filled}");
     // Longer than the session: the consumer must go on polling, or it is thrown out of the group.
     let deadline = Instant::now() + Duration::from_secs(8);
-    let mut highest = 0;
-    while Instant::now() < deadline {
-        highest = highest.max(source.queued_bytes());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(highest >= 7_000_000, "the queue never filled: {highest}");
+    let highest = watch_until(&|_| Instant::now() >= deadline);
     assert!(highest <= (8 << 20) + 1_001_000, "the bound of one message above 8 MiB was broken: {highest}");
     let events = events_until(&mut source, |events| records(events).len() == 60);
     let seqs: Vec<_> = records(&events).iter().map(|record| record.header.seq.unwrap()).collect();

@@ -1,6 +1,6 @@
 //! Which channels are read, as which sensor, and which are passed over and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ::mcap::records::Channel;
@@ -33,6 +33,9 @@ fn whole_topic(topic: &str) -> &str {
     topic.strip_prefix('/').filter(|name| !name.is_empty()).unwrap_or(topic)
 }
 
+/// What the sensor of a topic is called, by kind and topic.
+pub(super) type Names = BTreeMap<(SensorKind, String), Arc<str>>;
+
 /// A channel that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReadChannel {
@@ -57,9 +60,32 @@ pub(super) struct Channels {
     /// Name and encoding of each schema.
     schemas: BTreeMap<u16, (String, String)>,
     entries: BTreeMap<u16, Entry>,
+    /// Names of sensors in files before this one of the same recording.
+    given: Names,
 }
 
 impl Channels {
+    /// The channels of a file before which others of its recording were read.
+    pub(super) fn after(given: Names) -> Self {
+        Self { given, ..Self::default() }
+    }
+
+    /// The names of its sensors, and those that were given.
+    pub(super) fn names(&self) -> Names {
+        let own = self.entries.values().filter_map(|entry| {
+            let channel = entry.use_as.as_ref().ok()?;
+            Some(((channel.kind, entry.topic.clone()), channel.sensor.clone()))
+        });
+        self.given.clone().into_iter().chain(own).collect()
+    }
+
+    /// Its cameras and lidars.
+    pub(super) fn seeing(&self) -> BTreeSet<(SensorKind, Arc<str>)> {
+        let channels = self.entries.values().filter_map(|entry| entry.use_as.as_ref().ok());
+        let seeing = channels.filter(|channel| matches!(channel.kind, SensorKind::Camera | SensorKind::Lidar));
+        seeing.map(|channel| (channel.kind, channel.sensor.clone())).collect()
+    }
+
     /// Notes a schema: its name and its encoding.
     pub(super) fn add_schema(&mut self, id: u16, name: String, encoding: String) {
         self.schemas.insert(id, (name, encoding));
@@ -118,16 +144,19 @@ impl Channels {
             return Err(format!("schema encoding: expected {}, got {}", expected.join(" or "), quoted(schema_encoding)));
         }
         let kind = wire::kind_of(schema, encoding).ok_or_else(|| "not a schema that is used".to_owned())?;
-        Ok(ReadChannel { kind, sensor: self.sensor_name(topic, kind).into(), schema: schema.into(), encoding })
+        let given = self.given.get(&(kind, topic.to_owned())).cloned();
+        let sensor = given.unwrap_or_else(|| self.sensor_name(topic, kind).into());
+        Ok(ReadChannel { kind, sensor, schema: schema.into(), encoding })
     }
 
     /// Two topics of one kind are two sensors: where both would have the same name (`cam/image_raw` and `cam/image_raw/compressed`),
     /// the later keeps its whole topic.
     fn sensor_name<'a>(&self, topic: &'a str, kind: SensorKind) -> &'a str {
         let short = sensor_of_topic(topic);
-        let taken = self.entries.values().any(|entry| {
+        let here = self.entries.values().any(|entry| {
             entry.topic != topic && entry.use_as.as_ref().is_ok_and(|channel| channel.kind == kind && &*channel.sensor == short)
         });
-        if taken { whole_topic(topic) } else { short }
+        let before = self.given.iter().any(|((of, other), name)| *of == kind && other != topic && &**name == short);
+        if here || before { whole_topic(topic) } else { short }
     }
 }

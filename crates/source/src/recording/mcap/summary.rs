@@ -1,4 +1,4 @@
-//! The summary at the file's end: which channels there are, and how many messages each of them has.
+//! The summary at the file's end: which channels there are, how many messages each of them has, and from when to when.
 //!
 //! It is a convenience: a file whose summary is absent, damaged or larger than any is read all the same. It is read here and not by the
 //! `mcap` crate's `SummaryReader`, which parses every kind of record and trusts the lengths in them (see `parse`).
@@ -20,8 +20,17 @@ const FOOTER_BYTES: usize = RECORD_HEADER_BYTES + 8 + 8 + 4 + MAGIC.len();
 /// Largest summary that is read: an index entry of a hundred bytes for each of half a million chunks.
 const MAX_SUMMARY_BYTES: u64 = 64 << 20;
 
-/// Notes the summary's channels, and gives the number of messages that will be read, where the summary tells all of it.
-pub(super) fn take_summary(file: &mut File, size: u64, channels: &mut Channels) -> Option<u64> {
+/// What a summary says beside its channels.
+#[derive(Default)]
+pub(super) struct Summary {
+    /// The number of messages that will be read, where it tells all of it.
+    pub(super) total: Option<u64>,
+    /// Log times of the first and the last message (nanoseconds), where there is one.
+    pub(super) span_ns: Option<(i64, i64)>,
+}
+
+/// Notes the summary's channels, and gives what else it says.
+pub(super) fn take_summary(file: &mut File, size: u64, channels: &mut Channels) -> Option<Summary> {
     let section = read_section(file, size)?;
     let records = records_of(&section)?;
     let mut found = BTreeMap::new();
@@ -37,13 +46,13 @@ pub(super) fn take_summary(file: &mut File, size: u64, channels: &mut Channels) 
         }
     }
     found.into_values().for_each(|channel| channels.add_channel(channel));
-    let mut total = 0_u64;
-    for (id, count) in &statistics?.channel_message_counts {
-        if channels.is_read(*id)? {
-            total = total.saturating_add(*count);
-        }
-    }
-    Some(total)
+    let statistics = statistics?;
+    let counts = statistics.channel_message_counts.iter();
+    let read = counts.map(|(id, count)| Some(if channels.is_read(*id)? { *count } else { 0 }));
+    let total = read.into_iter().try_fold(0_u64, |total, count| Some(total.saturating_add(count?)));
+    let ns = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
+    let span_ns = (statistics.message_count > 0).then(|| (ns(statistics.message_start_time), ns(statistics.message_end_time)));
+    Some(Summary { total, span_ns })
 }
 
 /// The bytes between the data and the footer.

@@ -18,7 +18,7 @@ fn shared(name: &str) -> Option<PathBuf> {
     None
 }
 
-fn read_all(recording: &mut McapFile) -> Vec<OutgoingMessage> {
+pub(super) fn read_all(recording: &mut impl Recording) -> Vec<OutgoingMessage> {
     let mut messages = Vec::new();
     while let Some(message) = recording.next_message().unwrap() {
         messages.push(message);
@@ -195,7 +195,7 @@ fn what_is_no_mcap_file_is_refused_with_both_sides() {
 }
 
 /// A file with the given messages: topic, schema, message encoding, schema encoding, log time, payload.
-fn written(messages: &[(&str, &str, &str, &str, u64, Vec<u8>)], chunked: bool) -> Vec<u8> {
+pub(super) fn written(messages: &[(&str, &str, &str, &str, u64, Vec<u8>)], chunked: bool) -> Vec<u8> {
     let options = ::mcap::WriteOptions::new().use_chunks(chunked);
     let mut writer = options.create(std::io::Cursor::new(Vec::new())).unwrap();
     for (topic, schema, encoding, schema_encoding, log_time, payload) in messages {

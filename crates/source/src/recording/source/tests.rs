@@ -45,15 +45,17 @@ fn events_are_one_assignment_then_messages_then_one_end() {
     let mut source = RecordingSource::new(Box::new(Fixed(messages.into_iter())), "ad");
     let Some(SourceEvent::Assigned(partitions)) = next(&mut source) else { panic!("expected an assignment first") };
     let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
-    assert_eq!(names, ["ad.lidar[0]", "ad.camera[0]", "ad.calibration[0]", "ad.transform[0]", "ad.detections[0]"]);
+    let name = names[0].strip_prefix("ad.lidar#").and_then(|rest| rest.strip_suffix("[0]")).unwrap().to_owned();
+    assert!(name.len() == 12 && name.bytes().all(|digit| digit.is_ascii_hexdigit()), "{name}");
+    assert_eq!(names, ["lidar", "camera", "calibration", "transform", "detections"].map(|kind| format!("ad.{kind}#{name}[0]")));
 
     let Some(SourceEvent::Record(first)) = next(&mut source) else { panic!("expected a record") };
-    assert_eq!(first.header.position.to_string(), "ad.lidar[0]@0");
+    assert_eq!(first.header.position.to_string(), format!("ad.lidar#{name}[0]@0"));
     assert_eq!((first.header.stamp_ns, first.header.seq, &*first.header.grade), (10, Some(7), "internal"));
     assert_eq!(first.header.stamp_ref, StampRef::SweepMid);
     assert_eq!(first.payload, "payload");
     let Some(SourceEvent::Record(second)) = next(&mut source) else { panic!("expected a record") };
-    assert_eq!(second.header.position.to_string(), "ad.camera[0]@0");
+    assert_eq!(second.header.position.to_string(), format!("ad.camera#{name}[0]@0"));
 
     let Some(SourceEvent::Rejected(rejected)) = next(&mut source) else { panic!("expected a rejected message") };
     assert_eq!((rejected.reason.as_str(), rejected.position.offset), (reason::IMPLAUSIBLE_STAMP, 1));
@@ -67,4 +69,27 @@ fn events_are_one_assignment_then_messages_then_one_end() {
     assert_eq!(next(&mut source), Some(SourceEvent::End));
     assert_eq!(next(&mut source), None);
     assert!(!source.recording().is_truncated());
+}
+
+/// The topic of lidars.
+fn lidar_topic(messages: Vec<OutgoingMessage>) -> String {
+    let mut source = RecordingSource::new(Box::new(Fixed(messages.into_iter())), "ad");
+    let Some(SourceEvent::Assigned(partitions)) = next(&mut source) else { panic!("expected an assignment first") };
+    partitions[0].topic.to_string()
+}
+
+#[test]
+fn a_recording_is_known_again_by_its_beginning() {
+    let drive = |from: i64, count: i64| -> Vec<OutgoingMessage> {
+        (from..from + count).map(|turn| message(SensorKind::Lidar, "foxglove.PointCloud", turn)).collect()
+    };
+    let whole = lidar_topic(drive(0, 100));
+    let cut = lidar_topic(drive(0, 50));
+    let renamed = lidar_topic(drive(0, 100).into_iter().map(|one| OutgoingMessage { vehicle: "other".into(), ..one }).collect());
+    assert_eq!([&cut, &renamed], [&whole, &whole], "a cut file, and another name of the vehicle, are the same recording");
+    // The rest of it, another content of the same stamps, and nothing are others.
+    let mut changed = drive(0, 100);
+    changed[15].payload = Bytes::from_static(b"other");
+    let others = [lidar_topic(drive(50, 50)), lidar_topic(changed), lidar_topic(Vec::new())];
+    assert!(others.iter().all(|other| *other != whole), "{others:?}");
 }

@@ -1,0 +1,86 @@
+//! Recorders begin a new file when one is large enough, and some write one for each sensor. Read as a folder they are one drive; read one by one into a dataset
+//! they are recordings of their own, and none is taken for another.
+
+use std::path::Path;
+
+use boxwright_tests::{Ended, boxwright, pandaset_mcap, root, run_python};
+use serde_json::Value;
+
+use crate::support::{assert_same_labels, rows};
+
+/// Parts of an MCAP file, written by the library of the format.
+fn split(drive: &Path, folder: &Path, by: &[&str]) -> Option<usize> {
+    let script = root().join("tests/python/split_mcap.py");
+    let args = [&[script.to_str().unwrap(), drive.to_str().unwrap(), folder.to_str().unwrap()], by].concat();
+    Some(run_python(&args)?.trim().parse().unwrap())
+}
+
+/// Clips of a second, so that the drive has some.
+fn read(input: &Path, dataset: &Path) -> Ended {
+    let config = dataset.with_extension("toml");
+    std::fs::write(&config, "[clip]\nlength_s = 1\n").unwrap();
+    let [config, input, dataset] = [&config, input, dataset].map(|path| path.to_str().unwrap());
+    boxwright(&["run", "--from", "mcap", input, "--vehicle", "car", "--config", config, "--dataset", dataset, "--json"])
+}
+
+fn warnings(report: &Value) -> Vec<&str> {
+    report["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn verified(dataset: &Path) -> Value {
+    boxwright(&["verify", dataset.to_str().unwrap(), "--json"]).expect_code(0).json()
+}
+
+#[test]
+fn files_of_one_recording_are_one_drive() {
+    let Some(drive) = pandaset_mcap() else { return };
+    let out = tempfile::tempdir().unwrap();
+    let whole = out.path().join("whole");
+    let report = read(drive, &whole).expect_code(0).json();
+    for (name, by, least) in [("time", &["time", "3"][..], 3), ("topic", &["topic"], 3)] {
+        let (folder, dataset) = (out.path().join(format!("{name}.files")), out.path().join(name));
+        let Some(files) = split(drive, &folder, by) else { return };
+        assert!(files >= least, "{name}: {files} files");
+        let parts = read(&folder, &dataset).expect_code(0).json();
+        for what in ["frames", "frames_by_kind", "samples", "late", "dropped"] {
+            assert_eq!(parts[what], report[what], "{name}: {what}");
+        }
+        assert_same_labels(&whole, &dataset);
+        verified(&dataset);
+    }
+}
+
+#[test]
+fn files_read_one_by_one_are_not_taken_for_each_other() {
+    let Some(drive) = pandaset_mcap() else { return };
+    let out = tempfile::tempdir().unwrap();
+    let (folder, dataset) = (out.path().join("files"), out.path().join("data"));
+    if split(drive, &folder, &["time", "2"]).is_none() {
+        return;
+    }
+    let [first, second] = ["drive_0.mcap", "drive_1.mcap"].map(|name| folder.join(name));
+    let report = read(&first, &dataset).expect_code(0).json();
+    let sealed = report["clips"].as_u64().unwrap();
+    let samples = rows(&dataset, "sample");
+    // The second goes on in the clip in which the first has ended, and has clips of its own.
+    let ended = read(&second, &dataset).expect_code(3);
+    let report = ended.json();
+    let told = warnings(&report);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("Expected the recording that the clip was sealed from, got another one") && told[0].contains("hint:"),
+        "{told:?}"
+    );
+    assert!(report["clips"].as_u64().unwrap() >= 1 && sealed >= 1, "{report}");
+    assert_eq!(report["dead_letters"].as_object().unwrap().keys().collect::<Vec<_>>(), ["clip_sealed"]);
+    assert_eq!(rows(&dataset, "sample"), samples + report["samples"].as_u64().unwrap());
+    assert!(report["dropped"].get("already_sealed").is_none(), "{report}");
+    // Somewhere else, under another name, it is still the first: nothing is left to do.
+    let moved = out.path().join("moved.mcap");
+    std::fs::rename(&first, &moved).unwrap();
+    let again = read(&moved, &dataset).expect_code(0);
+    assert_eq!(again.json()["clips"], 0);
+    assert!(warnings(&again.json()).is_empty(), "{}", again.err);
+    // Both count their messages from 0, and neither is a hole or an overlap of the other.
+    verified(&dataset);
+}
