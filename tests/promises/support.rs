@@ -108,10 +108,12 @@ impl TestBroker {
 
     pub(crate) fn produce(&self, messages: impl IntoIterator<Item = OutgoingMessage>) {
         let mut sink = KafkaSink::connect(&self.config()).unwrap();
+        let mut sent = 0;
         for message in messages {
             sink.send(&message).unwrap();
+            sent += 1;
         }
-        sink.flush(Duration::from_secs(60)).unwrap();
+        assert_eq!(sink.flush(Duration::from_secs(60)).unwrap().messages, sent, "what the broker has acknowledged");
     }
 
     /// Deletes the topics, so that a broker of many tests holds the messages of few.

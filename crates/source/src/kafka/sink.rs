@@ -1,8 +1,10 @@
 //! [`KafkaSink`]: a producer for recordings and synthetic drives.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use boxwright_model::SensorKind;
 use boxwright_model::time::NS_PER_MS;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -84,10 +86,18 @@ impl ProducerContext for SinkContext {
 ///
 /// At most [`KafkaConfig::queue_bytes`] wait for the network; [`send`](Self::send) blocks beyond that. Dropping the sink throws away what
 /// is not acknowledged, so call [`flush`](Self::flush).
+///
+/// The first message of a vehicle to a topic is waited for before there is a second. A broker that knows nothing of a producer yet takes any message as
+/// its first one. Where it refuses the first because the partition has no leader yet, and takes the second, which was on its way too, librdkafka believes
+/// that it has both: the first would be acknowledged and lost (librdkafka's implicit acknowledgement; confluent-kafka-go issue 921).
 pub struct KafkaSink {
     producer: ThreadedProducer<SinkContext>,
     context: SinkContext,
     config: KafkaConfig,
+    /// Messages that the client has taken.
+    sent: u64,
+    /// Topics and vehicles whose first message is acknowledged: their partitions know this producer.
+    begun: BTreeSet<(SensorKind, Arc<str>)>,
 }
 
 impl KafkaSink {
@@ -107,10 +117,10 @@ impl KafkaSink {
         if !metadata.topics().iter().any(|topic| topics.iter().any(|name| name == topic.name())) {
             return Err(SourceError::NoTopics { expected: topics.join(", "), brokers: config.brokers.clone() });
         }
-        Ok(Self { producer, context, config: config.clone() })
+        Ok(Self { producer, context, config: config.clone(), sent: 0, begun: BTreeSet::new() })
     }
 
-    /// Hands a message to the client; blocks while its queue is full.
+    /// Hands a message to the client; blocks while its queue is full, and until the first of a vehicle to a topic is acknowledged.
     ///
     /// # Errors
     /// When the message is larger than [`KafkaConfig::max_message_bytes`], when the client refuses it, or when an earlier message could
@@ -126,7 +136,11 @@ impl KafkaSink {
         loop {
             self.check_delivered()?;
             match self.producer.send(record) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.sent += 1;
+                    let is_first = self.begun.insert((message.kind, message.vehicle.clone()));
+                    return if is_first { self.await_all() } else { Ok(()) };
+                }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => record = refused,
                 Err((error, _)) => return Err(failed(format!("sending a message of {} to {topic}", message.sensor), &error)),
             }
@@ -134,6 +148,16 @@ impl KafkaSink {
             let outcome = self.context.lock();
             drop(self.context.moved.wait_timeout(outcome, TRY_AGAIN).unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    /// Waits until the client has said of all messages what became of them, which it does of each within its delivery timeout.
+    fn await_all(&self) -> Result<(), SourceError> {
+        let mut outcome = self.context.lock();
+        while outcome.delivered.messages + outcome.failed < self.sent {
+            outcome = self.context.moved.wait_timeout(outcome, TRY_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(outcome);
+        self.check_delivered()
     }
 
     /// Waits until everything that was sent is acknowledged.
