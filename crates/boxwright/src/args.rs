@@ -154,7 +154,7 @@ pub(crate) struct RunArgs {
 pub(crate) struct ReplayArgs {
     /// Format of the recording
     pub(crate) format: RecordingFormat,
-    /// Its folder or file
+    /// Its folder or file; of mcap also the folder with the files of one recording
     pub(crate) path: PathBuf,
     /// Configuration laid over the defaults
     #[arg(long, value_name = "FILE")]
@@ -279,7 +279,7 @@ pub(crate) struct SyncArgs {
     /// Report on this dataset (a folder or a URL), or with --from on a recording
     #[arg(long, value_name = "DATASET", num_args = 0..=1, required = true)]
     pub(crate) report: Option<String>,
-    /// The recording: kitti-raw DIR or mcap FILE. It is read as `run` reads it
+    /// The recording: kitti-raw DIR, mcap FILE or mcap DIR. It is read as `run` reads it
     #[arg(long, num_args = 2, value_names = ["FORMAT", "PATH"])]
     pub(crate) from: Option<Vec<String>>,
     /// Configuration laid over the defaults (for its [sync] and [store])
@@ -310,7 +310,7 @@ pub(crate) struct CalibCheckArgs {
     /// The dataset: a folder or a URL
     #[arg(required_unless_present = "from", conflicts_with = "from")]
     pub(crate) dataset: Option<String>,
-    /// A recording instead: kitti-raw DIR or mcap FILE. It is read as `run` reads it
+    /// A recording instead: kitti-raw DIR, mcap FILE or mcap DIR. It is read as `run` reads it
     #[arg(long, num_args = 2, value_names = ["FORMAT", "PATH"])]
     pub(crate) from: Option<Vec<String>>,
     /// Configuration laid over the defaults (for its [sync.timing] and [store])

@@ -132,10 +132,9 @@ pub(crate) fn table(rows: &[(String, String)]) -> String {
 
 /// The report of a run that wrote nothing as rows of a table: nothing was labelled, so nothing is said of labels.
 pub(crate) fn dry_rows(report: &Report) -> Vec<(String, String)> {
-    let labels = ["samples", "boxes", "tracks", "findings", "shards", "time"];
-    let mut rows = report_rows(report);
-    rows.retain(|(name, _)| !labels.contains(&name.as_str()));
-    rows.iter_mut().filter(|(name, _)| name == "clips sealed").for_each(|(name, _)| *name = "clips to be sealed".to_owned());
+    let mut rows = vec![messages_in(report)];
+    rows.extend(accounted(report));
+    rows.push(row("clips, where none is sealed yet", clips(report)));
     let rate = report.frames as f64 / report.seconds.max(f64::MIN_POSITIVE);
     rows.push(row("time", format!("{:.1} s, {rate:.0} messages/s", report.seconds)));
     rows
@@ -143,13 +142,31 @@ pub(crate) fn dry_rows(report: &Report) -> Vec<(String, String)> {
 
 /// The report of a run as rows of a table.
 pub(crate) fn report_rows(report: &Report) -> Vec<(String, String)> {
-    let kinds: Vec<String> = report.frames_by_kind.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let mut rows = vec![
-        row("messages in", format!("{}{}", report.frames, in_brackets(&kinds))),
-        row("samples", format!("{} ({} with a sensor missing)", report.samples, report.partial_samples)),
-    ];
+    let mut rows =
+        vec![messages_in(report), row("samples", format!("{} ({} with a sensor missing)", report.samples, report.partial_samples))];
     let dropped: Vec<String> = report.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     rows.push(row("frames in no sample", if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") }));
+    rows.extend(accounted(report));
+    rows.push(row("boxes", report.boxes.to_string()));
+    rows.push(row("tracks", report.tracks.to_string()));
+    rows.push(row("findings", report.findings.to_string()));
+    rows.push(row("clips sealed", clips(report)));
+    rows.push(row("shards", format!("{} files, {}", report.shards, bytes(report.bytes))));
+    rows.push(row("time", format!("{:.1} s, {:.1} sweeps/s", report.seconds, report.sweeps_per_s)));
+    if let Some(view) = report.view {
+        rows.push(row("viewer", format!("{} samples shown, {} skipped because it was busy", view.shown, view.dropped)));
+    }
+    rows
+}
+
+fn messages_in(report: &Report) -> (String, String) {
+    let kinds: Vec<String> = report.frames_by_kind.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    row("messages in", format!("{}{}", report.frames, in_brackets(&kinds)))
+}
+
+/// Where messages went that are in no clip as frames.
+fn accounted(report: &Report) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
     if report.late > 0 {
         rows.push(row("late (in the late table)", report.late.to_string()));
     }
@@ -159,15 +176,6 @@ pub(crate) fn report_rows(report: &Report) -> Vec<(String, String)> {
     }
     if report.forced_out_of_order > 0 {
         rows.push(row("left the order buffer early", report.forced_out_of_order.to_string()));
-    }
-    rows.push(row("boxes", report.boxes.to_string()));
-    rows.push(row("tracks", report.tracks.to_string()));
-    rows.push(row("findings", report.findings.to_string()));
-    rows.push(row("clips sealed", clips(report)));
-    rows.push(row("shards", format!("{} files, {}", report.shards, bytes(report.bytes))));
-    rows.push(row("time", format!("{:.1} s, {:.1} sweeps/s", report.seconds, report.sweeps_per_s)));
-    if let Some(view) = report.view {
-        rows.push(row("viewer", format!("{} samples shown, {} skipped because it was busy", view.shown, view.dropped)));
     }
     rows
 }

@@ -47,6 +47,15 @@ impl Pairs {
     }
 }
 
+/// The beginning of a text as one line that a terminal shows as it is.
+fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().take(MAX_NOTE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(MAX_NOTE).is_some() {
+        line.push('…');
+    }
+    line
+}
+
 /// Pairs the frames.
 ///
 /// A frame of the truth without labels counts as one in which nothing was found. A frame of labels without truth is left out where the
@@ -69,9 +78,7 @@ pub fn pair(mut labels: LabelSet, mut truth: LabelSet) -> Result<Pairs, EvalErro
     }
     let mut pairs = Pairs::default();
     // Such as that only what one camera sees was labelled, which decides how the figures are to be read.
-    pairs.notes.extend(
-        truth.note.iter().map(|note| format!("the truth says of itself: {}", note.chars().take(MAX_NOTE).collect::<String>())),
-    );
+    pairs.notes.extend(truth.note.as_deref().map(|note| format!("the truth says of itself: {}", one_line(note))));
     same_sequences(&mut labels, &truth, &mut pairs.notes)?;
     if labels.numbers == FrameNumbers::StampNs {
         same_stamps(&mut labels, &truth);
@@ -141,6 +148,13 @@ fn same_sequences(labels: &mut LabelSet, truth: &LabelSet, notes: &mut Vec<Strin
             labels.frames = renamed.map(|(key, frame)| (FrameKey { sequence: other.clone(), ..key }, frame)).collect();
         }
         return Ok(());
+    }
+    if theirs.iter().all(|name| name.is_empty()) && ours.len() > 1 {
+        return Err(EvalError::Mismatch(format!(
+            "expected labels of one drive, because the truth names none, got {}: {}\nhint: a dataset with the labels of this drive alone",
+            ours.len(),
+            ours.join(", ")
+        )));
     }
     let unknown: Vec<&str> = ours.iter().filter(|name| !theirs.contains(name)).map(|name| &**name).collect();
     if !unknown.is_empty() {

@@ -8,6 +8,7 @@
 //! | did it move? | [`motion`] |
 //! | what is it, how sure are we? | [`evidence`] |
 //! | parked: one pose from all sweeps together | [`still`] |
+//! | parked, length or width: how do those beside it stand? | [`row`] |
 //! | moving: one size, heading along the path, smooth centres | [`moving`] |
 //! | boxes that a detector gave whole: one size, headings that do not flip | [`given`] |
 //! | the same object twice? | [`duplicates`] |
@@ -24,6 +25,8 @@ pub mod motion;
 pub mod evidence;
 
 pub mod still;
+
+pub mod row;
 
 pub mod moving;
 
@@ -64,6 +67,7 @@ use crate::moments::Moments;
 use crate::track::{TrackHistory, Tracker, join_parts};
 pub use placed::{How, Placed, Placement};
 use remember::Standing;
+use row::Rows;
 
 /// Options of the finish.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -295,8 +299,14 @@ impl ClipLabeler {
             path.is_some_and(|path| motion::judge(&path, &taxonomy, &config.clip).is_static)
         };
         let tracks = join_parts(tracker.finish(), sweep_at, stands, &config.track, &taxonomy);
-        let all = tracks.into_iter().filter_map(|track| place(&track, &sweeps, &taxonomy, &config));
         let is_label = |one: &Placed| one.score >= config.clip.min_score_of(one.class, &taxonomy);
+        let alone: Vec<(&TrackHistory, Placed)> =
+            tracks.iter().filter_map(|track| Some((track, place(track, &sweeps, &taxonomy, &config, None)?))).collect();
+        let rows = Rows::of(alone.iter().map(|(_, one)| one).filter(|one| is_label(one)), &taxonomy);
+        let all = alone.into_iter().filter_map(|(track, one)| match rows.beside(&one, &taxonomy) {
+            None => Some(one),
+            row_yaw => place(track, &sweeps, &taxonomy, &config, row_yaw),
+        });
         let (mut placed, unsure): (Vec<Placed>, Vec<Placed>) = all.partition(is_label);
         duplicates::drop_weaker(&mut placed);
         seek::seek(&mut placed, &sweeps, &standing, &taxonomy, config.track.max_coast_s);
@@ -319,8 +329,14 @@ impl ClipConfig {
     }
 }
 
-/// Decides what a track is and where it was, or that it is nothing worth a reviewer's time.
-fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config: &LabelConfig) -> Option<Placed> {
+/// Decides what a track is and where it was, or that it is nothing worth a reviewer's time. `row_yaw`: see [`still::place`].
+fn place(
+    track: &TrackHistory,
+    sweeps: &[SweepInfo],
+    taxonomy: &Taxonomy,
+    config: &LabelConfig,
+    row_yaw: Option<f64>,
+) -> Option<Placed> {
     let max_coast_s = config.track.max_coast_s;
     let config = &config.clip;
     if track.observations.len() < config.min_hits as usize {
@@ -339,7 +355,7 @@ fn place(track: &TrackHistory, sweeps: &[SweepInfo], taxonomy: &Taxonomy, config
     }
     let placements = match (&path.given_by, motion.is_static) {
         (Some(_), _) => given::place(&path, &motion, &verdict, taxonomy, config)?,
-        (None, true) => still::place(&path, &verdict, taxonomy)?,
+        (None, true) => still::place(&path, &verdict, taxonomy, row_yaw)?,
         (None, false) => moving::place(&path, &verdict, taxonomy, config)?,
     };
     evidence::accept(path, motion, verdict, placements, taxonomy, min_score)

@@ -46,7 +46,8 @@ impl fmt::Display for SensorKind {
     }
 }
 
-/// Where a message stands in its source: a Kafka position, or the place in a recording (partition 0, ordinal within its topic).
+/// Where a message stands in its source: a Kafka position, or the place in a file of a recording (topic `<prefix>.<kind>#<name of the file by its content>`, partition
+/// 0, ordinal within it).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourcePosition {
     /// Topic name.

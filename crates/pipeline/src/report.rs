@@ -39,8 +39,8 @@ pub struct Report {
     pub clips: u64,
     /// Clips that somebody had sealed before.
     pub clips_already_sealed: u64,
-    /// Messages were left out as read before that are none of those that their clip was made of: another recording, by all that is known.
-    pub other_recording: bool,
+    /// Messages were left out as read before that are none of those that their clip was made of: their topic was made anew, by all that is known.
+    pub other_messages: bool,
     /// Clips that were open when the run was told to stop; the next run reads them again from their start.
     pub clips_left_open: u64,
     /// Parquet files written.
@@ -103,7 +103,7 @@ impl Report {
     /// Whether input was lost to the labels: exit code 3. Late frames are stored, so they are not lost.
     #[must_use]
     pub fn lost_data(&self) -> bool {
-        self.dead_lettered > 0 || self.input_truncated || self.other_recording
+        self.dead_lettered > 0 || self.input_truncated || self.other_messages
     }
 }
 

@@ -19,7 +19,8 @@ use std::sync::mpsc::{Receiver, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use boxwright_model::time::NS_PER_S;
-use boxwright_model::{ClipId, DropReason, FrameHeader};
+use boxwright_model::{ClipId, DropReason, FrameHeader, SensorKind, SourcePosition};
+use boxwright_source::recording::is_of_recording;
 use boxwright_source::{PartitionId, Record, Rejected, Source, SourceEvent};
 use boxwright_timesync::order::OrderEvent;
 
@@ -100,12 +101,32 @@ struct Run<'a> {
     labels_sha256: String,
     /// Whether it was told that clips were sealed with other options.
     has_told_other_options: bool,
-    /// Whether it was told that a recording has more of a sealed clip.
-    has_told_sealed_without: bool,
+    /// What a recording has of clips that were sealed without it.
+    sealed_without: SealedWithout,
+    /// Vehicles of a recording that were looked for under other names.
+    looked_for: BTreeSet<Arc<str>>,
     report: Report,
     started: Instant,
     last_commit: Instant,
     ended: bool,
+}
+
+/// Messages of a recording that belong to clips that were sealed without them.
+#[derive(Default)]
+struct SealedWithout {
+    messages: u64,
+    /// No more than the dataset has of these vehicles.
+    clips: BTreeSet<(Arc<str>, ClipId)>,
+    /// The first message, and its clip.
+    first: Option<String>,
+}
+
+impl SealedWithout {
+    fn add(&mut self, vehicle: &Arc<str>, clip: ClipId, header: &FrameHeader) {
+        self.messages += 1;
+        self.clips.insert((vehicle.clone(), clip));
+        self.first.get_or_insert_with(|| format!("{} of stamp {}, to clip {clip} of {vehicle}", header.position, header.stamp_ns));
+    }
 }
 
 impl<'a> Run<'a> {
@@ -152,7 +173,8 @@ impl<'a> Run<'a> {
             sensors: BTreeSet::new(),
             labels_sha256: job.labels_sha256(),
             has_told_other_options: false,
-            has_told_sealed_without: false,
+            sealed_without: SealedWithout::default(),
+            looked_for: BTreeSet::new(),
             report: Report::default(),
             started: now,
             last_commit: now,
@@ -367,27 +389,54 @@ impl<'a> Run<'a> {
     fn keep(&mut self, name: &Arc<str>, token: u64, clip: ClipId, is_in_time: bool) -> Result<Option<Record>, PipelineError> {
         let Some(vehicle) = self.vehicles.get_mut(name) else { return Ok(None) };
         let Some(record) = vehicle.take(token) else { return Ok(None) };
+        if is_in_time
+            && self.source.is_sequential()
+            && matches!(record.header.kind, SensorKind::Lidar | SensorKind::Camera)
+            && self.looked_for.insert(name.clone())
+        {
+            self.look_for_other_names(name, clip, &record.header.position)?;
+        }
+        let Some(vehicle) = self.vehicles.get_mut(name) else { return Ok(None) };
         if !vehicle.is_shut(clip) {
             vehicle.note(&mut self.ledger, clip, &record.header, is_in_time);
             self.job.metrics.clip_message(name, clip, record.payload.len(), record.trace_parent.as_deref());
             return Ok(Some(record));
         }
         let was_read_before = match &self.job.dataset {
-            Some(dataset) => vehicle.was_read_before(clip, &record, dataset)?,
+            // Where a recording was damaged when its clips were sealed, offsets have moved since.
+            Some(dataset) => {
+                vehicle.was_read_before(clip, &record, dataset)?
+                    && !(is_in_time && self.source.is_sequential() && vehicle.is_beyond(clip, record.header.stamp_ns))
+            }
             None => false,
         };
         if was_read_before {
             self.tell_other_options(name, clip);
             if is_in_time {
-                self.tell_another_recording(name, clip, &record.header);
+                self.tell_other_messages(name, clip, &record.header);
             }
             self.ledger.pass(&record.header.position);
             self.drop_frame(DropReason::AlreadySealed);
         } else {
-            self.tell_sealed_without(name, clip, &record.header);
+            if self.source.is_sequential() {
+                self.sealed_without.add(name, clip, &record.header);
+            }
             self.set_aside(record, clip)?;
         }
         Ok(None)
+    }
+
+    /// Refuses a recording that the dataset has as another vehicle's, by the clip of its first sweep or image: it would be there twice. Files and folders name
+    /// their vehicle where nobody does.
+    fn look_for_other_names(&self, name: &Arc<str>, clip: ClipId, position: &SourcePosition) -> Result<(), PipelineError> {
+        let Some(dataset) = self.job.dataset.as_ref().filter(|_| is_of_recording(&position.topic)) else { return Ok(()) };
+        for other in dataset.vehicles()?.into_iter().filter(|other| **other != **name) {
+            let entry = dataset.entry(&other, clip, 0)?;
+            if entry.is_some_and(|entry| entry.sources.iter().any(|range| *range.topic == *position.topic)) {
+                return Err(PipelineError::OtherName { vehicle: name.clone(), other, clip });
+            }
+        }
+        Ok(())
     }
 
     /// Says once that a sealed clip stays as it is although these options would give other labels.
@@ -406,34 +455,33 @@ impl<'a> Run<'a> {
         self.has_told_other_options = true;
     }
 
-    /// Says once that a recording has messages of a clip that was sealed without them. Those of Kafka are in the dead letters for whoever wants them.
-    fn tell_sealed_without(&mut self, name: &Arc<str>, clip: ClipId, header: &FrameHeader) {
-        if !self.source.is_sequential() || std::mem::replace(&mut self.has_told_sealed_without, true) {
-            return;
-        }
+    /// Says what of a recording belongs to clips that were sealed without it. Messages of Kafka are in the dead letters for whoever wants them.
+    fn tell_sealed_without(&mut self) {
+        let SealedWithout { messages, clips, first } = std::mem::take(&mut self.sealed_without);
+        let Some(first) = first else { return };
         self.report.warnings.push(format!(
-            "{} was stamped {} and is left out, with all else of this recording that belongs to clip {clip} of {name}. Expected the recording that the clip was \
-             sealed from, got another one, or the rest of one that was cut\nhint: a clip is sealed once: another --dataset takes all \
-             of it; MCAP files of one drive are read together as a folder",
-            header.position, header.stamp_ns
+            "{messages} messages are left out: they belong to {} clips that were sealed without them, the first one, {first}. Expected the recording that the \
+             clips were sealed from, got another one, another file of it, or the rest of one that was cut\nhint: a clip is sealed once: another --dataset takes \
+             all of it. MCAP files of one drive are read together as a folder",
+            clips.len()
         ));
     }
 
     /// Says once that a message that is in time is left out as one that its sealed clip was made of, although it is later than all of that: the offsets of a
-    /// topic that was made anew begin at 0, and in a recording that was damaged when the clip was sealed they were others.
-    fn tell_another_recording(&mut self, name: &Arc<str>, clip: ClipId, header: &FrameHeader) {
+    /// topic that was made anew begin at 0.
+    fn tell_other_messages(&mut self, name: &Arc<str>, clip: ClipId, header: &FrameHeader) {
         let entry = self.vehicles.get(name).and_then(|vehicle| vehicle.entry(clip));
         let is_later = |last_ns: &i64| header.stamp_ns.saturating_sub(*last_ns) > SURELY_LATER_NS;
         let Some(last_ns) = entry.and_then(|entry| entry.last_stamp_ns).filter(is_later) else { return };
-        if self.report.other_recording {
+        if self.report.other_messages {
             return;
         }
         self.report.warnings.push(format!(
             "{} was stamped {} and is left out: clip {clip} of {name} was sealed with a message at that offset, and ends at {last_ns}. Expected what the \
-             clip was made of, got a topic that was made anew, or what is left of a recording that was damaged\nhint: another --dataset takes it",
+             clip was made of, got a topic that was made anew\nhint: another --dataset takes it",
             header.position, header.stamp_ns
         ));
-        self.report.other_recording = true;
+        self.report.other_messages = true;
     }
 
     fn drop_frame(&mut self, reason: DropReason) {
@@ -702,6 +750,7 @@ impl<'a> Run<'a> {
         for name in complete {
             self.close_vehicle(&name)?;
         }
+        self.tell_sealed_without();
         self.report.clips_left_open = self.vehicles.values().map(Vehicle::open_clips).sum::<usize>() as u64;
         self.join_lanes()?;
         self.commit()?;

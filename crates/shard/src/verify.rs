@@ -99,6 +99,9 @@ pub struct PartitionAccount {
     pub holes: Vec<[i64; 2]>,
 }
 
+/// The name in [`Verification::ends`] of messages of recordings that are in no clip.
+pub const LEFT_OUT_OF_RECORDINGS: &str = "left_out_of_recordings";
+
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verification {
@@ -127,6 +130,8 @@ pub enum OffsetFate {
     NoMessage,
     /// The group has not committed it: it is still to come.
     NotYet,
+    /// It is one of a recording, which has no dead-letter topic: the run that read it has said why it left the message out.
+    OfRecording,
     /// The message is there and in no place of ours.
     Lost,
 }
@@ -177,6 +182,7 @@ impl Verification {
                 match fate(account, offset) {
                     OffsetFate::DeadLettered => *self.ends.entry("dead_letter_topic".to_owned()).or_default() += 1,
                     OffsetFate::NoMessage => *self.ends.entry("no_message".to_owned()).or_default() += 1,
+                    OffsetFate::OfRecording => *self.ends.entry(LEFT_OUT_OF_RECORDINGS.to_owned()).or_default() += 1,
                     OffsetFate::NotYet => *self.ends.entry("not_committed".to_owned()).or_default() += 1,
                     OffsetFate::Lost => match lost.last_mut() {
                         Some([_, last]) if *last + 1 == offset => *last = offset,

@@ -317,6 +317,12 @@ pub trait Recording: Send {
         false
     }
 
+    /// Names by its content the file or folder that the last message came from (at first: that the first one comes from), so that a dataset knows it again
+    /// wherever it lies. Empty where it is not kept anywhere.
+    fn origin(&self) -> Arc<str> {
+        "".into()
+    }
+
     /// Number of messages, where it is known without reading the recording.
     fn total_messages_hint(&self) -> Option<u64> {
         None

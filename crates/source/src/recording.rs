@@ -17,6 +17,8 @@ pub mod mcap;
 
 mod notes;
 
+mod origin;
+
 pub use kitti::KittiRaw;
 pub use mcap::{McapFile, McapFolder};
-pub use source::RecordingSource;
+pub use source::{RecordingSource, is_of_recording};

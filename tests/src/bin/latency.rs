@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use boxwright_model::SensorKind;
 use boxwright_pipeline::Config;
-use boxwright_source::recording::{KittiRaw, McapFile};
+use boxwright_source::recording::{KittiRaw, mcap};
 use boxwright_source::{OutgoingMessage, Recording};
 use boxwright_timesync::{Arrival, MatchEvent, MatchFrame, Matcher, OrderEvent, VehicleOrder};
 use rand::{Rng, SeedableRng};
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
 fn read(format: &str, path: &Path, shuffle_ms: i64) -> anyhow::Result<Vec<Arriving>> {
     let mut recording: Box<dyn Recording> = match format {
         "kitti-raw" => Box::new(KittiRaw::open(path, None)?),
-        "mcap" => Box::new(McapFile::open(path, None)?),
+        "mcap" => mcap::open(path, None)?,
         other => bail!("expected kitti-raw or mcap, got {other}"),
     };
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);

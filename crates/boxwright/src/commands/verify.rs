@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use boxwright_model::SourcePosition;
+use boxwright_shard::verify::LEFT_OUT_OF_RECORDINGS;
 use boxwright_shard::{Dataset, OffsetFate, Verification, verify};
 use boxwright_source::PartitionId;
 use boxwright_source::kafka::KafkaConfig;
 use boxwright_source::kafka::audit::{Audit, AuditProgress};
+use boxwright_source::recording::is_of_recording;
 use indicatif::ProgressBar;
 
 use super::{load_config, locate};
@@ -24,11 +26,19 @@ pub(crate) fn execute(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     let display = bar(total, "clips");
     let mut found = verify::verify(&dataset, |_| display.inc(1))?;
     display.finish_and_clear();
+    // Recordings begin at 0.
+    let of_recordings: Vec<(String, i32, i64)> = found
+        .partitions
+        .iter()
+        .filter(|account| is_of_recording(&account.topic))
+        .map(|account| (account.topic.clone(), account.partition, account.last_offset))
+        .collect();
+    of_recordings.iter().for_each(|(topic, partition, last)| found.expect(topic, *partition, 0, *last));
     if args.brokers.is_some() {
         hold_against_topics(&mut found, &config.kafka)?;
     } else {
         // Without the broker nobody knows what became of them.
-        found.settle(|_, _| OffsetFate::Lost);
+        found.settle(|account, _| if is_of_recording(&account.topic) { OffsetFate::OfRecording } else { OffsetFate::Lost });
     }
     report(&found, args)
 }
@@ -74,6 +84,7 @@ fn hold_against_topics(found: &mut Verification, config: &KafkaConfig) -> anyhow
         let committed = partitions.iter().find(|one| one.partition == id).and_then(|one| one.committed);
         let held = messages.get(&id).is_some_and(|runs| runs.iter().any(|(first, last)| (*first..=*last).contains(&offset)));
         match () {
+            () if is_of_recording(&account.topic) => OffsetFate::OfRecording,
             () if letters.contains(&position) => OffsetFate::DeadLettered,
             () if !held => OffsetFate::NoMessage,
             // Several vehicles are in one partition: a clip of one may be sealed while an earlier one of another is still open.
@@ -110,7 +121,12 @@ fn rows(found: &Verification) -> Vec<(String, String)> {
         let name = format!("{}[{}]", account.topic, account.partition);
         rows.push((name, format!("{} messages, offsets {} to {}", account.messages, account.first_offset, account.last_offset)));
     }
-    let verdict = if found.is_whole() { "nothing lost, nothing doubled".to_owned() } else { format!("{}", found.problems.len()) };
+    let left_out = found.ends.get(LEFT_OUT_OF_RECORDINGS).copied().unwrap_or(0);
+    let verdict = match found.problems.len() {
+        0 if left_out > 0 => format!("nothing doubled; {left_out} messages of recordings are in no clip, as their run has said"),
+        0 => "nothing lost, nothing doubled".to_owned(),
+        count => count.to_string(),
+    };
     rows.push(("problems".to_owned(), verdict));
     rows
 }

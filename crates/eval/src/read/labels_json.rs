@@ -15,7 +15,7 @@ use crate::labels::{FrameNumbers, LabelSet, Object};
 struct File {
     frames: BTreeMap<String, Vec<Box>>,
     #[serde(default)]
-    note: Option<String>,
+    note: Value,
 }
 
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ pub fn read(path: &Path, times: Option<&FrameTimes>) -> Result<LabelSet, EvalErr
     })?;
     let mut set = LabelSet::new(path, if times.is_some() { FrameNumbers::StampNs } else { FrameNumbers::Index });
     set.has_scores = false;
-    set.note = file.note;
+    set.note = file.note.as_str().map(str::to_owned);
     for (name, boxes) in file.frames {
         let number: i64 = name.parse().map_err(|_| EvalError::format(path, format!("expected numbers of frames, got {name:?}")))?;
         let key = match times {

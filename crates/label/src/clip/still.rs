@@ -3,7 +3,7 @@
 //! The outlines of all sightings are laid over each other in the world, cells seen in one sweep only are left out, and the rest gives the
 //! heading; where the vehicle's own pose drifts they are smeared, and the heading on which the sightings agree one by one is taken if its box lies much
 //! closer to them. The sides are those that most sightings agree on; where they face the lidar they stay, others grow to the prior, and first those that
-//! something nearer hides.
+//! something nearer hides. Where they do not tell the length from the width, those beside it do ([`super::row`]).
 //!
 //! One pose is kept only if it lies on what the sightings saw: where the vehicle's own pose drifts it does not, and the object is followed.
 
@@ -34,9 +34,10 @@ const MUCH_BETTER_M: f64 = 0.02;
 /// [`How::refined`] of what stands at one pose in all sweeps.
 pub(super) const ONE_POSE: &str = "one_pose";
 
-/// One placement a sighting, all at the same pose unless the vehicle's own pose drifts, and how that came about.
+/// One placement a sighting, all at the same pose unless the vehicle's own pose drifts, and how that came about. `row_yaw` is the direction of those beside
+/// it, where it is known (radians, world).
 #[must_use]
-pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(How, Vec<Placement>)> {
+pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy, row_yaw: Option<f64>) -> Option<(How, Vec<Placement>)> {
     let class = taxonomy.get(verdict.class);
     let height = quantile(path.sightings.iter().map(|s| s.top_m), 0.8)? + TOP_MARGIN_M;
     let floor = quantile(path.sightings.iter().map(|s| s.floor_m), 0.5)?;
@@ -46,7 +47,7 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(How
     } else {
         let views: Vec<(&[[f64; 2]], f64)> = path.sightings.iter().map(|s| (s.outline.as_slice(), s.weight())).collect();
         let (of_all, _) = best_yaw(&seen_often(path), ON_SIDE_M);
-        let [of_all, of_each] = [of_all, common_yaw(&views, ON_SIDE_M)].map(|yaw| stand(path, verdict, class, yaw));
+        let [of_all, of_each] = [of_all, common_yaw(&views, ON_SIDE_M)].map(|yaw| stand(path, verdict, class, yaw, row_yaw));
         // Laid over each other, the outlines know most; where the vehicle's own pose drifts, each for itself.
         let ((held, at_held), (other, at_other)) = (of_all?, of_each?);
         if is_much_better(other.edge_m, held.edge_m) {
@@ -73,8 +74,8 @@ pub fn place(path: &Path, verdict: &Verdict, taxonomy: &Taxonomy) -> Option<(How
 }
 
 /// At this heading or a quarter turn of it: one pose, or followed where that fits much better.
-fn stand(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64) -> Option<(How, Parked)> {
-    let one = rectangle(path, verdict, class, yaw)?;
+fn stand(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64, row_yaw: Option<f64>) -> Option<(How, Parked)> {
+    let one = rectangle(path, verdict, class, yaw, row_yaw)?;
     let one_m = one.edge_fit_m(path);
     let headings = [one.yaw, near_heading(mean_yaw(path), one.yaw)];
     let followed = headings.into_iter().filter_map(|yaw| follow(path, yaw, class));
@@ -148,12 +149,12 @@ fn upright(path: &Path, class: &ClassSpec) -> Option<Parked> {
     Some(Parked::at_one_pose(path, [axis(0)?, axis(1)?], path.sightings.first()?.yaw_rad, [side(0), side(1)], "prior"))
 }
 
-fn rectangle(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64) -> Option<Parked> {
+fn rectangle(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64, row_yaw: Option<f64>) -> Option<Parked> {
     let spans = robust_spans(path, yaw)?;
     let nearest = path.sightings.iter().min_by(|a, b| a.range_m.total_cmp(&b.range_m))?;
     let lidar = anchor(Kind::of(class), nearest.lidar_xy);
     let extents = [spans[0][1] - spans[0][0], spans[1][1] - spans[1][0]];
-    let turned = length_is_second(path, verdict, class, yaw, extents);
+    let turned = length_is_second(path, verdict, class, yaw, extents, row_yaw);
     let (along, across) = if turned { (extents[1], extents[0]) } else { (extents[0], extents[1]) };
     let length_yaw = if turned { yaw + std::f64::consts::FRAC_PI_2 } else { yaw };
     let [length, width] = [(along, 0), (across, 1)].map(|(seen, axis)| whole(path, seen, class, axis, |_| length_yaw));
@@ -192,10 +193,13 @@ pub(super) fn whole(path: &Path, seen: f64, class: &ClassSpec, axis: usize, yaw_
     whole.max(seen + cut * (prior - seen))
 }
 
-/// Whether the length lies along the second axis: the longer side where it is longer than a width, else by the votes.
-fn length_is_second(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64, extents: [f64; 2]) -> bool {
+/// Whether the length lies along the second axis: the longer side where it is longer than a width, else as it does beside it, else by the votes.
+fn length_is_second(path: &Path, verdict: &Verdict, class: &ClassSpec, yaw: f64, extents: [f64; 2], row_yaw: Option<f64>) -> bool {
     if extents[0].max(extents[1]) > 1.3 * class.prior_lwh_m[1] {
         return extents[1] > extents[0];
+    }
+    if let Some(row_yaw) = row_yaw {
+        return (2.0 * (row_yaw - yaw)).cos() < 0.0;
     }
     let along_second = |s: &Sighting| -> f64 { -s.weight() * (2.0 * (s.length_yaw(verdict.class) - yaw)).cos() };
     path.sightings.iter().map(along_second).sum::<f64>() > 0.0
@@ -229,6 +233,7 @@ fn robust_spans(path: &Path, yaw: f64) -> Option<[[f64; 2]; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classify::Vote;
     use crate::clip::placed::fixture::{path, sighting};
     use crate::look::TrackLooks;
     use boxwright_model::ClassId;
@@ -251,7 +256,7 @@ mod tests {
                 let away = drift_m * sweep as f64;
                 Sighting { yaw_rad: yaw, extents_m: [4.25, 1.78], ..sighting(sweep, faces([0.18 * away, 0.98 * away], yaw)) }
             };
-            place(&path((0..12).map(seen).collect()), &verdict, &taxonomy).unwrap()
+            place(&path((0..12).map(seen).collect()), &verdict, &taxonomy, None).unwrap()
         };
         for drift_m in [0.0, 0.4] {
             let (how, placements) = placed(drift_m);
@@ -260,6 +265,32 @@ mod tests {
             assert!((placements[0].world_from_box.size_lwh_m.y - 1.78).abs() < 0.2, "{drift_m}: {placements:?}");
             assert_eq!(how.refused_edge_m.is_some(), drift_m > 0.0, "{how:?}");
         }
+    }
+
+    #[test]
+    fn a_car_of_which_only_an_end_was_seen_stands_as_those_beside_it() {
+        let taxonomy = Taxonomy::from_toml(include_str!("../../../../configs/taxonomy.toml")).unwrap();
+        let verdict = Verdict { class: ClassId(0), score: 0.9, logits: vec![1.0], looks: TrackLooks::default() };
+        // Of a car along `yaw`, a face of this length across it and a little of its side; by the votes the face is a part of its length.
+        let length_yaw = |face_m: f64, row_yaw: Option<f64>| {
+            let (sin, cos) = 0.6_f64.sin_cos();
+            let corner = |u: f64, v: f64| [10.0 + u * cos - v * sin, 10.0 + u * sin + v * cos];
+            let share = |step: i32| f64::from(step) / 27.0 - 0.5;
+            let faces = || {
+                (0..28).flat_map(|step| [corner(-0.25, face_m * share(step)), corner(0.5 * share(step), -face_m / 2.0)]).collect()
+            };
+            let vote = Vote { class: ClassId(0), logit: 1.0, camera: None, turned: true };
+            let seen = |sweep| Sighting { yaw_rad: 0.6, extents_m: [0.5, face_m], votes: vec![vote], ..sighting(sweep, faces()) };
+            let (_, placements) = place(&path((0..12).map(seen).collect()), &verdict, &taxonomy, row_yaw).unwrap();
+            placements[0].world_from_box.yaw_rad()
+        };
+        let is_along = |yaw: f64, other: f64| (2.0 * (yaw - other)).cos() > 0.95;
+        let across = 0.6 + std::f64::consts::FRAC_PI_2;
+        assert!(is_along(length_yaw(1.7, None), across), "by its votes");
+        // Beside it they stand nearly along it; the other way round they say the same as the votes.
+        assert!(is_along(length_yaw(1.7, Some(0.7)), 0.6) && is_along(length_yaw(1.7, Some(across + 3.0)), across));
+        // A face that is longer than any width is a length, whatever stands beside it.
+        assert!(is_along(length_yaw(3.0, Some(0.7)), across));
     }
 
     #[test]

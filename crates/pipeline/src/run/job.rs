@@ -120,6 +120,19 @@ pub enum PipelineError {
         /// The first of them.
         first: SourcePosition,
     },
+    /// A recording is in the dataset under another name.
+    #[error(
+        "expected a recording that the dataset does not have, got one that it has as vehicle {other} (clip {clip}), now as {vehicle}\nhint: --vehicle {other} \
+         goes on with it; another --dataset takes it as {vehicle}"
+    )]
+    OtherName {
+        /// The vehicle that it is to be.
+        vehicle: Arc<str>,
+        /// The vehicle that it is.
+        other: String,
+        /// The clip by which that was seen.
+        clip: ClipId,
+    },
     /// A lane ended without saying why.
     #[error("a worker thread ended unexpectedly\nhint: this is a defect; the log has its panic message")]
     LaneLost,

@@ -25,7 +25,7 @@ const METADATA_REFRESH_MS: u32 = 10_000;
 /// How long the broker may hold back an answer when there is nothing new: half of it is the latency that some brokers add.
 const FETCH_WAIT_MS: u32 = 100;
 /// How long an unacknowledged message is tried before it counts as lost.
-const DELIVERY_TIMEOUT_MS: u32 = 60_000;
+pub(super) const DELIVERY_TIMEOUT_MS: u32 = 60_000;
 /// librdkafka's own bounds of `message.max.bytes`.
 const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = 1_000..=1_000_000_000;
 /// The most that one answer of a broker holds, unless one message may be larger. librdkafka's own 50 MiB would be kept by a single sweep that

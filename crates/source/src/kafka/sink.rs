@@ -14,11 +14,15 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 
 use super::KafkaConfig;
 use super::client::{await_broker, explain, failed, log};
+use super::config::DELIVERY_TIMEOUT_MS;
 use crate::error::SourceError;
 use crate::record::OutgoingMessage;
 
 /// Longest wait before a full queue is tried again although nobody said that there is room.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// Longest wait for a first message: the client's own delivery timeout, and a second for it to say so.
+const PATIENCE: Duration = Duration::from_millis(DELIVERY_TIMEOUT_MS as u64 + 1_000);
 
 /// What the broker has acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -96,7 +100,7 @@ pub struct KafkaSink {
     config: KafkaConfig,
     /// Messages that the client has taken.
     sent: u64,
-    /// Topics and vehicles whose first message is acknowledged: their partitions know this producer.
+    /// Topics and vehicles whose first message was waited for: their partitions know this producer. As many as the recordings have that are replayed.
     begun: BTreeSet<(SensorKind, Arc<str>)>,
 }
 
@@ -150,10 +154,17 @@ impl KafkaSink {
         }
     }
 
-    /// Waits until the client has said of all messages what became of them, which it does of each within its delivery timeout.
+    /// Waits until the client has said of all messages what became of them: of all, because it says so in no other order, and once a topic and vehicle that
+    /// costs nothing. It gives each up after its delivery timeout; where somebody has taken that away, this gives up.
     fn await_all(&self) -> Result<(), SourceError> {
+        let started = Instant::now();
         let mut outcome = self.context.lock();
         while outcome.delivered.messages + outcome.failed < self.sent {
+            if started.elapsed() >= PATIENCE {
+                let waiting = self.sent - outcome.delivered.messages - outcome.failed;
+                let message = format!("{waiting} messages are not acknowledged after {} s", PATIENCE.as_secs());
+                return Err(SourceError::Kafka { action: "waiting for the broker".to_owned(), message });
+            }
             outcome = self.context.moved.wait_timeout(outcome, TRY_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
         }
         drop(outcome);

@@ -22,6 +22,7 @@ use self::calib::{CalibFile, Camera};
 use self::layout::FrameFile;
 use self::oxts::{LocalWorld, Packet};
 use super::notes::Notes;
+use super::origin::name_of;
 use crate::error::RecordingError;
 use crate::record::{Encoding, OutgoingMessage, Recording};
 use crate::wire;
@@ -57,6 +58,7 @@ pub struct KittiRaw {
     world: Option<LocalWorld>,
     imu_from_velo: Pose,
     counters: BTreeMap<(SensorKind, Arc<str>), u64>,
+    origin: Arc<str>,
     notes: Notes,
 }
 
@@ -83,6 +85,7 @@ impl KittiRaw {
             let message = format!("expected frames in velodyne_points, image_0x or oxts, got none that can be read{details}");
             return Err(RecordingError::Invalid { path: drive, message });
         };
+        let origin = origin_of(&frames);
         let mut recording = Self {
             vehicle: vehicle.unwrap_or_else(|| name.as_str().into()),
             prepared: Vec::new(),
@@ -91,6 +94,7 @@ impl KittiRaw {
             frames,
             imu_from_velo: Pose::identity(),
             counters: BTreeMap::new(),
+            origin,
             notes,
         };
         recording.calibrate(&drive, earliest_ns, !name.ends_with("_extract"));
@@ -228,6 +232,10 @@ impl Recording for KittiRaw {
         self.notes.data_lost()
     }
 
+    fn origin(&self) -> Arc<str> {
+        self.origin.clone()
+    }
+
     fn total_messages_hint(&self) -> Option<u64> {
         Some(self.total)
     }
@@ -237,6 +245,18 @@ impl Frame {
     fn order(&self) -> (i64, SensorKind, &str, &Path) {
         (self.file.stamp_ns, self.kind, &self.sensor, &self.file.path)
     }
+}
+
+/// A drive is known by all its frames, their numbers and stamps: with some more of them its messages would count otherwise.
+fn origin_of(frames: &[Frame]) -> Arc<str> {
+    let mut lines: Vec<String> = frames
+        .iter()
+        .map(|frame| {
+            format!("{} {} {}", frame.sensor, frame.file.path.file_stem().unwrap_or_default().display(), frame.file.stamp_ns)
+        })
+        .collect();
+    lines.sort();
+    name_of(lines.iter().map(String::as_bytes)).into()
 }
 
 fn list_frames(drive: &Path, notes: &mut Notes) -> Result<Vec<Frame>, RecordingError> {

@@ -10,7 +10,7 @@
 //! - A chunk is used when its checksum is right. One that is damaged is passed over, and the next is read.
 //! - A file that ends too early (a vehicle lost power) is read as far as it goes, with the messages of its last, cut-off chunk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use self::frames::RecordReader;
 use self::parse::parse;
 use self::summary::{Summary, take_summary};
 use super::notes::Notes;
+use super::origin::name_of;
 use crate::error::RecordingError;
 use crate::record::{OutgoingMessage, Recording, SkippedChannel};
 use crate::wire;
@@ -50,6 +51,9 @@ pub use folder::McapFolder;
 
 /// Largest record or decompressed chunk that is read. Writers make chunks of one to a few megabytes.
 const MAX_RECORD_BYTES: u64 = 1 << 30;
+/// Bytes at the beginning of a file by which it is known again: header, channels and the first chunk, whose stamps and checksum no other file has. So a file that was
+/// cut is the same recording as the whole, and what is cut within them is not worth knowing again.
+const KNOWN_BY_BYTES: u64 = 1 << 20;
 /// A file of `n` bytes may hold records of `SMALL_RECORD_BYTES + n * MAX_COMPRESSION_RATIO`: sensor data never compresses that well,
 /// and a damaged size in a small file does not ask for gigabytes.
 const SMALL_RECORD_BYTES: u64 = 64 << 20;
@@ -84,6 +88,9 @@ pub struct McapFile {
     total: Option<u64>,
     /// Log times of its first and last message, where it has a summary.
     span_ns: Option<(i64, i64)>,
+    /// Its cameras and lidars that have messages, by the summary.
+    seeing: BTreeSet<(SensorKind, Arc<str>)>,
+    origin: Arc<str>,
     notes: Notes,
 }
 
@@ -115,12 +122,19 @@ impl McapFile {
         let max_bytes = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut channels = Channels::after(names);
         let mut summary = None;
+        // A pipe is gone when it is read, and never known again.
+        let mut origin = name_of([format!("{:?}", std::time::SystemTime::now()).as_bytes()]);
         if metadata.is_file() {
+            let mut beginning = Vec::new();
+            file.seek(SeekFrom::Start(0))
+                .and_then(|_| file.by_ref().take(KNOWN_BY_BYTES).read_to_end(&mut beginning))
+                .map_err(io)?;
+            origin = name_of([beginning.as_slice()]);
             // The summary tells channels and counts beforehand. It is a convenience: a file without one is read all the same.
             summary = take_summary(&mut file, size, &mut channels);
             file.seek(SeekFrom::Start(MAGIC.len() as u64)).map_err(io)?;
         }
-        let Summary { total, span_ns } = summary.unwrap_or_default();
+        let Summary { total, span_ns, seeing } = summary.unwrap_or_default();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         Ok(Self {
             path: path.to_owned(),
@@ -137,6 +151,8 @@ impl McapFile {
             without_stamp: BTreeMap::new(),
             total,
             span_ns,
+            seeing,
+            origin: origin.into(),
             notes: Notes::default(),
         })
     }
@@ -263,20 +279,28 @@ impl Recording for McapFile {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let unstamped = self.without_stamp.iter().map(|((kind, sensor), count)| {
-            format!("{kind} {sensor}: {count} messages carry no stamp: their log time stands for it")
-        });
-        unstamped.chain(self.notes.list()).collect()
+        unstamped(&self.without_stamp).chain(self.notes.list()).collect()
     }
 
     fn is_truncated(&self) -> bool {
         self.notes.data_lost()
     }
 
+    fn origin(&self) -> Arc<str> {
+        self.origin.clone()
+    }
+
     /// From the summary at the file's end, where it has one: the messages of the channels that are read.
     fn total_messages_hint(&self) -> Option<u64> {
         self.total
     }
+}
+
+/// Messages that carry no stamp, as sentences.
+fn unstamped(counts: &BTreeMap<(SensorKind, Arc<str>), u64>) -> impl Iterator<Item = String> {
+    counts
+        .iter()
+        .map(|((kind, sensor), count)| format!("{kind} {sensor}: {count} messages carry no stamp: their log time stands for it"))
 }
 
 /// Collects what is used of a chunk; nothing of it counts before the chunk's checksum was seen.

@@ -8,6 +8,11 @@
 pub(super) enum CdrError {
     #[error("expected an encapsulation header 00 00 (big endian) or 00 01 (little endian), got {0}")]
     Header(String),
+    #[error(
+        "expected a message, got one that is compressed by zstd\nhint: the bag was recorded with compression_mode message; `ros2 bag convert` to one of mode none, or \
+         MCAP's own chunk compression, is read"
+    )]
+    Compressed,
     #[error("expected {needed} more bytes for {what} at byte {at}, got {left}")]
     Short { what: &'static str, at: usize, needed: usize, left: usize },
     #[error("expected UTF-8 text at byte {at}")]
@@ -44,6 +49,7 @@ impl<'a> Reader<'a> {
         let big_endian = match payload {
             [0, 0, _, _, ..] => true,
             [0, 1, _, _, ..] => false,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => return Err(CdrError::Compressed),
             [] => return Err(CdrError::Header("nothing".to_owned())),
             other => {
                 let shown: Vec<String> = other.iter().take(4).map(|byte| format!("{byte:02x}")).collect();

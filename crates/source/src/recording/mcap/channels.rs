@@ -1,6 +1,6 @@
 //! Which channels are read, as which sensor, and which are passed over and why.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::mcap::records::Channel;
@@ -79,11 +79,10 @@ impl Channels {
         self.given.clone().into_iter().chain(own).collect()
     }
 
-    /// Its cameras and lidars.
-    pub(super) fn seeing(&self) -> BTreeSet<(SensorKind, Arc<str>)> {
-        let channels = self.entries.values().filter_map(|entry| entry.use_as.as_ref().ok());
-        let seeing = channels.filter(|channel| matches!(channel.kind, SensorKind::Camera | SensorKind::Lidar));
-        seeing.map(|channel| (channel.kind, channel.sensor.clone())).collect()
+    /// The camera or lidar of a channel; nothing for another one.
+    pub(super) fn seeing(&self, id: u16) -> Option<(SensorKind, Arc<str>)> {
+        let channel = self.entries.get(&id)?.use_as.as_ref().ok()?;
+        matches!(channel.kind, SensorKind::Camera | SensorKind::Lidar).then(|| (channel.kind, channel.sensor.clone()))
     }
 
     /// Notes a schema: its name and its encoding.

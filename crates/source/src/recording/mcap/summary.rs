@@ -3,12 +3,14 @@
 //! It is a convenience: a file whose summary is absent, damaged or larger than any is read all the same. It is read here and not by the
 //! `mcap` crate's `SummaryReader`, which parses every kind of record and trusts the lengths in them (see `parse`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
 
 use ::mcap::MAGIC;
 use ::mcap::records::{Record, op};
+use boxwright_model::SensorKind;
 
 use super::channels::Channels;
 use super::parse::parse;
@@ -27,6 +29,8 @@ pub(super) struct Summary {
     pub(super) total: Option<u64>,
     /// Log times of the first and the last message (nanoseconds), where there is one.
     pub(super) span_ns: Option<(i64, i64)>,
+    /// Its cameras and lidars that have messages; some recorders list all channels in every file.
+    pub(super) seeing: BTreeSet<(SensorKind, Arc<str>)>,
 }
 
 /// Notes the summary's channels, and gives what else it says.
@@ -52,7 +56,9 @@ pub(super) fn take_summary(file: &mut File, size: u64, channels: &mut Channels) 
     let total = read.into_iter().try_fold(0_u64, |total, count| Some(total.saturating_add(count?)));
     let ns = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
     let span_ns = (statistics.message_count > 0).then(|| (ns(statistics.message_start_time), ns(statistics.message_end_time)));
-    Some(Summary { total, span_ns })
+    let seeing = statistics.channel_message_counts.iter().filter(|(_, count)| **count > 0);
+    let seeing = seeing.filter_map(|(id, _)| channels.seeing(*id)).collect();
+    Some(Summary { total, span_ns, seeing })
 }
 
 /// The bytes between the data and the footer.
