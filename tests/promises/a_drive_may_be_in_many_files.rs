@@ -121,3 +121,23 @@ fn a_file_that_comes_later_moves_no_offset_of_the_others() {
     let verified = verified(&dataset);
     assert_eq!(count(&verified, "/messages"), in_clips(&before) + in_clips(&after));
 }
+
+#[test]
+fn what_a_damaged_file_had_lost_is_not_taken_for_read() {
+    let Some(drive) = pandaset_mcap() else { return };
+    let out = tempfile::tempdir().unwrap();
+    let (damaged, dataset) = (out.path().join("drive.mcap"), out.path().join("data"));
+    let mut bytes = std::fs::read(drive).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&damaged, bytes).unwrap();
+    let before = read(&damaged, &dataset).expect_code(3).json();
+    assert_eq!(before["input_truncated"], true, "{before}");
+    // Copied once more, whole. Behind the damage its messages are counted otherwise; all clips are sealed.
+    let after = read(drive, &dataset).expect_code(3).json();
+    let count = |report: &Value, pointer: &str| report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let (known, left_out) = (count(&after, "/dropped/already_sealed"), count(&after, "/dead_letters/clip_sealed"));
+    assert!(left_out > 0 && known + left_out == count(&after, "/frames"), "{after}");
+    assert!(warnings(&after).iter().any(|text| text.contains("messages are left out")), "{after}");
+    verified(&dataset);
+}

@@ -171,3 +171,30 @@ fn the_second_half_of_a_recording_is_not_taken_for_the_first_without_a_word() {
     assert!(told[0].contains("hint: ") && told[0].contains("another --dataset"), "{told:?}");
     assert!(!err.contains("every clip of this input is in the dataset already"), "{err}");
 }
+
+#[test]
+fn what_comes_from_a_topic_that_was_made_anew_is_not_left_out_without_a_word() {
+    let out = tempfile::tempdir().unwrap();
+    let mut drive = SyntheticDrive::new(SyntheticConfig { seconds: 6.0, ..SyntheticConfig::default() }).unwrap();
+    let messages: Vec<_> = std::iter::from_fn(|| drive.next_message().unwrap()).collect();
+    let first_ns = messages.iter().map(|message| message.stamp_ns).min().unwrap();
+    // Two parts of one clip of twenty seconds, two seconds apart, the second one shorter.
+    let part = |from_s: i64, to_s: i64| {
+        let of_part = move |stamp_ns: i64| (from_s..to_s).contains(&((stamp_ns - first_ns) / 1_000_000_000));
+        messages.iter().filter(move |message| of_part(message.stamp_ns)).cloned().collect::<Vec<_>>()
+    };
+    let broker = TestBroker::start(1);
+    broker.produce(part(0, 3));
+    assert_eq!(broker.run_until_idle(out.path()).expect_code(0).json()["other_messages"], false);
+    broker.make_topics_anew(1);
+    broker.produce(part(5, 6));
+    let ended = broker.run_until_idle(out.path()).expect_code(3);
+    let report = ended.json();
+    assert_eq!(report["other_messages"], true, "{report}");
+    let told = report["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|text| text.as_str().unwrap().contains("got a topic that was made anew"));
+    assert_eq!(told.count(), 1, "{report}");
+}

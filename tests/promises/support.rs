@@ -116,6 +116,19 @@ impl TestBroker {
         assert_eq!(sink.flush(Duration::from_secs(60)).unwrap().messages, sent, "what the broker has acknowledged");
     }
 
+    /// Deletes the topics and makes them again: their offsets begin at 0 once more.
+    pub(crate) fn make_topics_anew(&self, partitions: i32) {
+        self.delete_topics().unwrap();
+        let config = self.config();
+        // A broker deletes in its own time.
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        while !topics::list(&config).unwrap().is_empty() {
+            assert!(std::time::Instant::now() < until, "the topics were not deleted within 30 s");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        topics::create(&config, &TopicPlan { partitions, replication: 1, ..TopicPlan::for_config(&config) }).unwrap();
+    }
+
     /// Deletes the topics, so that a broker of many tests holds the messages of few.
     fn delete_topics(&self) -> anyhow::Result<()> {
         let config = self.config();

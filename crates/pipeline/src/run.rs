@@ -18,8 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use boxwright_model::time::NS_PER_S;
-use boxwright_model::{ClipId, DropReason, FrameHeader, SensorKind, SourcePosition};
+use boxwright_model::{ClipId, DropReason, SensorKind, SourcePosition};
 use boxwright_source::recording::is_of_recording;
 use boxwright_source::{PartitionId, Record, Rejected, Source, SourceEvent};
 use boxwright_timesync::order::OrderEvent;
@@ -32,11 +31,13 @@ use crate::report::{Progress, Report, ViewReport};
 use crate::writer::entry_of;
 pub use job::{PipelineError, RunJob, StopSignal};
 use ledger::Ledger;
+use sealed_before::SealedBefore;
 use silence::{Silence, Verdict};
 use vehicle::Vehicle;
 
 mod job;
 mod ledger;
+mod sealed_before;
 mod silence;
 #[cfg(test)]
 mod tests;
@@ -51,9 +52,6 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const REPORT_QUEUE: usize = 1024;
 /// Names of sensors that are remembered: those of ten vehicles with a hundred different ones. Beyond, a warning about a misspelt name may be wrong.
 const KNOWN_SENSORS: usize = 1_000;
-/// A message that is later than all of its clip by more than this is none of them (nanoseconds). By less it may be one of a sensor that had fallen silent
-/// when the clip was sealed, and is in time when it is read again: the others speak more often than once a second.
-const SURELY_LATER_NS: i64 = NS_PER_S;
 /// How long the live viewer may take to show what it has when the run is over.
 const VIEW_FINISH: Duration = Duration::from_secs(5);
 
@@ -97,36 +95,13 @@ struct Run<'a> {
     ledger: Ledger,
     /// Sensors that have spoken, at most [`KNOWN_SENSORS`].
     sensors: BTreeSet<Arc<str>>,
-    /// See [`RunJob::labels_sha256`].
-    labels_sha256: String,
-    /// Whether it was told that clips were sealed with other options.
-    has_told_other_options: bool,
-    /// What a recording has of clips that were sealed without it.
-    sealed_without: SealedWithout,
+    sealed_before: SealedBefore,
     /// Vehicles of a recording that were looked for under other names.
     looked_for: BTreeSet<Arc<str>>,
     report: Report,
     started: Instant,
     last_commit: Instant,
     ended: bool,
-}
-
-/// Messages of a recording that belong to clips that were sealed without them.
-#[derive(Default)]
-struct SealedWithout {
-    messages: u64,
-    /// No more than the dataset has of these vehicles.
-    clips: BTreeSet<(Arc<str>, ClipId)>,
-    /// The first message, and its clip.
-    first: Option<String>,
-}
-
-impl SealedWithout {
-    fn add(&mut self, vehicle: &Arc<str>, clip: ClipId, header: &FrameHeader) {
-        self.messages += 1;
-        self.clips.insert((vehicle.clone(), clip));
-        self.first.get_or_insert_with(|| format!("{} of stamp {}, to clip {clip} of {vehicle}", header.position, header.stamp_ns));
-    }
 }
 
 impl<'a> Run<'a> {
@@ -171,9 +146,7 @@ impl<'a> Run<'a> {
             newcomers: VecDeque::new(),
             ledger: Ledger::default(),
             sensors: BTreeSet::new(),
-            labels_sha256: job.labels_sha256(),
-            has_told_other_options: false,
-            sealed_without: SealedWithout::default(),
+            sealed_before: SealedBefore::new(job.labels_sha256()),
             looked_for: BTreeSet::new(),
             report: Report::default(),
             started: now,
@@ -403,23 +376,22 @@ impl<'a> Run<'a> {
             return Ok(Some(record));
         }
         let was_read_before = match &self.job.dataset {
-            // Where a recording was damaged when its clips were sealed, offsets have moved since.
-            Some(dataset) => {
-                vehicle.was_read_before(clip, &record, dataset)?
-                    && !(is_in_time && self.source.is_sequential() && vehicle.is_beyond(clip, record.header.stamp_ns))
-            }
+            Some(dataset) => vehicle.was_read_before(clip, &record, dataset)?,
             None => false,
         };
         if was_read_before {
-            self.tell_other_options(name, clip);
-            if is_in_time {
-                self.tell_other_messages(name, clip, &record.header);
+            if let Some(entry) = vehicle.entry(clip) {
+                self.report.warnings.extend(self.sealed_before.other_options(entry));
+                if is_in_time && let Some(told) = self.sealed_before.other_messages(entry, &record.header) {
+                    self.report.warnings.push(told);
+                    self.report.other_messages = true;
+                }
             }
             self.ledger.pass(&record.header.position);
             self.drop_frame(DropReason::AlreadySealed);
         } else {
             if self.source.is_sequential() {
-                self.sealed_without.add(name, clip, &record.header);
+                self.sealed_before.left_out(name, clip, &record.header);
             }
             self.set_aside(record, clip)?;
         }
@@ -437,51 +409,6 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Says once that a sealed clip stays as it is although these options would give other labels.
-    fn tell_other_options(&mut self, name: &Arc<str>, clip: ClipId) {
-        let entry = self.vehicles.get(name).and_then(|vehicle| vehicle.entry(clip));
-        let Some(entry) = entry.filter(|entry| entry.config_sha256 != self.labels_sha256 && !self.has_told_other_options) else {
-            return;
-        };
-        let short = |sha256: &str| sha256.get(..12).unwrap_or(sha256).to_owned();
-        self.report.warnings.push(format!(
-            "clip {clip} of {name} was sealed before with other options, or by another version, and stays as it is: expected config_sha256 {}…, got \
-             {}…\nhint: another --dataset gets labels of these options; from Kafka with another [kafka] group_id, which reads from the beginning",
-            short(&self.labels_sha256),
-            short(&entry.config_sha256)
-        ));
-        self.has_told_other_options = true;
-    }
-
-    /// Says what of a recording belongs to clips that were sealed without it. Messages of Kafka are in the dead letters for whoever wants them.
-    fn tell_sealed_without(&mut self) {
-        let SealedWithout { messages, clips, first } = std::mem::take(&mut self.sealed_without);
-        let Some(first) = first else { return };
-        self.report.warnings.push(format!(
-            "{messages} messages are left out: they belong to {} clips that were sealed without them, the first one, {first}. Expected the recording that the \
-             clips were sealed from, got another one, another file of it, or the rest of one that was cut\nhint: a clip is sealed once: another --dataset takes \
-             all of it. MCAP files of one drive are read together as a folder",
-            clips.len()
-        ));
-    }
-
-    /// Says once that a message that is in time is left out as one that its sealed clip was made of, although it is later than all of that: the offsets of a
-    /// topic that was made anew begin at 0.
-    fn tell_other_messages(&mut self, name: &Arc<str>, clip: ClipId, header: &FrameHeader) {
-        let entry = self.vehicles.get(name).and_then(|vehicle| vehicle.entry(clip));
-        let is_later = |last_ns: &i64| header.stamp_ns.saturating_sub(*last_ns) > SURELY_LATER_NS;
-        let Some(last_ns) = entry.and_then(|entry| entry.last_stamp_ns).filter(is_later) else { return };
-        if self.report.other_messages {
-            return;
-        }
-        self.report.warnings.push(format!(
-            "{} was stamped {} and is left out: clip {clip} of {name} was sealed with a message at that offset, and ends at {last_ns}. Expected what the \
-             clip was made of, got a topic that was made anew\nhint: another --dataset takes it",
-            header.position, header.stamp_ns
-        ));
-        self.report.other_messages = true;
     }
 
     fn drop_frame(&mut self, reason: DropReason) {
@@ -750,7 +677,7 @@ impl<'a> Run<'a> {
         for name in complete {
             self.close_vehicle(&name)?;
         }
-        self.tell_sealed_without();
+        self.report.warnings.extend(self.sealed_before.told_at_end());
         self.report.clips_left_open = self.vehicles.values().map(Vehicle::open_clips).sum::<usize>() as u64;
         self.join_lanes()?;
         self.commit()?;

@@ -204,12 +204,6 @@ impl Vehicle {
         Ok(self.entries.get(&clip).is_some_and(|entry| covers(entry, record)))
     }
 
-    /// Whether a stamp is none that a sealed clip can have been made of, by its entry, where that was asked for lately.
-    pub(crate) fn is_beyond(&self, clip: ClipId, stamp_ns: i64) -> bool {
-        let stamps_ns = self.entry(clip).and_then(|entry| Some(entry.first_stamp_ns?..=entry.last_stamp_ns?));
-        stamps_ns.is_some_and(|stamps_ns| !stamps_ns.contains(&stamp_ns))
-    }
-
     /// The entry of a sealed clip, where it was asked for lately.
     pub(crate) fn entry(&self, clip: ClipId) -> Option<&ManifestEntry> {
         self.entries.get(&clip)
