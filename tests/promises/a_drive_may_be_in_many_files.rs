@@ -51,6 +51,25 @@ fn files_of_one_recording_are_one_drive() {
 }
 
 #[test]
+fn a_recording_without_a_lidar_says_why_there_are_no_boxes() {
+    let Some(drive) = pandaset_mcap() else { return };
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("files");
+    if split(drive, &folder, &["topic"]).is_none() {
+        return;
+    }
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().contains("lidar") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let ended = read(&folder, &out.path().join("data")).expect_code(0);
+    assert_eq!(ended.json()["boxes"], 0);
+    assert!(ended.err.contains("no lidar sweep came") && ended.err.contains("hint:"), "{}", ended.err);
+}
+
+#[test]
 fn files_read_one_by_one_are_not_taken_for_each_other() {
     let Some(drive) = pandaset_mcap() else { return };
     let out = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use boxwright_model::Taxonomy;
+use boxwright_model::{SensorKind, Taxonomy};
 use boxwright_pipeline::{Config, Metrics, MetricsServer, Networks, Progress, Report, RunJob, StopSignal};
 use boxwright_review::LiveView;
 use boxwright_shard::Dataset;
@@ -80,6 +80,12 @@ fn finish(report: &Report, args: &RunArgs) -> anyhow::Result<Outcome> {
     }
     for channel in &report.skipped_channels {
         ui::say(&format!("skipped {channel}"));
+    }
+    if args.from.is_some() && !report.frames_by_kind.contains_key(SensorKind::Lidar.as_str()) {
+        let came = if report.frames == 0 { "no message" } else { "no lidar sweep" };
+        ui::say(&format!(
+            "{came} came, and boxes are found in sweeps\nhint: channels that are skipped are listed with the reason; those of lidars have sensor_msgs/msg/PointCloud2 or foxglove.PointCloud"
+        ));
     }
     if report.samples == 0 && report.dropped.contains_key("already_sealed") && !report.lost_data() {
         ui::say("every clip of this input is in the dataset already: nothing was left to label");
