@@ -1,7 +1,7 @@
 //! Recorders begin a new file when one is large enough, and some write one for each sensor. Read as a folder they are one drive; read one by one into a dataset
 //! they are recordings of their own, and none is taken for another.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use boxwright_tests::{Ended, boxwright, pandaset_mcap, root, run_python};
 use serde_json::Value;
@@ -13,6 +13,14 @@ fn split(drive: &Path, folder: &Path, by: &[&str]) -> Option<usize> {
     let script = root().join("tests/python/split_mcap.py");
     let args = [&[script.to_str().unwrap(), drive.to_str().unwrap(), folder.to_str().unwrap()], by].concat();
     Some(run_python(&args)?.trim().parse().unwrap())
+}
+
+/// A drive in files, in a folder `files`, with room for a dataset beside it.
+fn in_files(by: &[&str]) -> Option<(tempfile::TempDir, PathBuf)> {
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("files");
+    split(pandaset_mcap()?, &folder, by)?;
+    Some((out, folder))
 }
 
 /// Clips of a second, so that the drive has some.
@@ -52,12 +60,7 @@ fn files_of_one_recording_are_one_drive() {
 
 #[test]
 fn a_recording_without_a_lidar_says_why_there_are_no_boxes() {
-    let Some(drive) = pandaset_mcap() else { return };
-    let out = tempfile::tempdir().unwrap();
-    let folder = out.path().join("files");
-    if split(drive, &folder, &["topic"]).is_none() {
-        return;
-    }
+    let Some((out, folder)) = in_files(&["topic"]) else { return };
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         if path.file_name().unwrap().to_string_lossy().contains("lidar") {
@@ -71,12 +74,8 @@ fn a_recording_without_a_lidar_says_why_there_are_no_boxes() {
 
 #[test]
 fn files_read_one_by_one_are_not_taken_for_each_other() {
-    let Some(drive) = pandaset_mcap() else { return };
-    let out = tempfile::tempdir().unwrap();
-    let (folder, dataset) = (out.path().join("files"), out.path().join("data"));
-    if split(drive, &folder, &["time", "2"]).is_none() {
-        return;
-    }
+    let Some((out, folder)) = in_files(&["time", "2"]) else { return };
+    let dataset = out.path().join("data");
     let [first, second] = ["drive_0.mcap", "drive_1.mcap"].map(|name| folder.join(name));
     let report = read(&first, &dataset).expect_code(0).json();
     let sealed = report["clips"].as_u64().unwrap();
@@ -112,12 +111,8 @@ fn files_read_one_by_one_are_not_taken_for_each_other() {
 
 #[test]
 fn a_file_that_comes_later_moves_no_offset_of_the_others() {
-    let Some(drive) = pandaset_mcap() else { return };
-    let out = tempfile::tempdir().unwrap();
-    let (folder, dataset) = (out.path().join("files"), out.path().join("data"));
-    if split(drive, &folder, &["time", "12"]).is_none() {
-        return;
-    }
+    let Some((out, folder)) = in_files(&["time", "12"]) else { return };
+    let dataset = out.path().join("data");
     // Six of twelve, a third of a second each, are still on their way: a clip and more.
     let names = ["drive_3.mcap", "drive_4.mcap", "drive_5.mcap", "drive_6.mcap", "drive_7.mcap", "drive_8.mcap"];
     let carry = |from: &Path, to: &Path| names.iter().for_each(|name| std::fs::rename(from.join(name), to.join(name)).unwrap());

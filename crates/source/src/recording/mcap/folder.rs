@@ -1,8 +1,8 @@
 //! The files of one recording: recorders begin a new one when it is large or long enough, or write one for each sensor.
 //!
 //! Files are put together by log time, so that files that follow each other are read one after the other, and those of the same time
-//! side by side. Two computers that record have two clocks: the log time of a file is moved by what the stamps of its cameras and lidars are apart from it at its
-//! beginning. Only files that overlap are open at once, each with one chunk in memory.
+//! side by side. Two computers that record have two clocks: the log time of a recorder's files is moved by what the stamps of its cameras and lidars are apart from it at
+//! the beginning. Only files that overlap are open at once, each with one chunk in memory.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -61,10 +61,11 @@ pub struct McapFolder {
 struct Part {
     path: PathBuf,
     origin: Arc<str>,
-    /// Log time of its first message, moved.
+    /// Log time of its first message, moved by `clock_ns`.
     start_ns: i64,
-    /// Of its last message, and its cameras and lidars, where it has a summary.
+    /// Of its last message, where it has a summary.
     end_ns: Option<i64>,
+    /// Its cameras and lidars; without a summary those at its beginning.
     seeing: BTreeSet<(SensorKind, Arc<str>)>,
     /// What its log times are moved by.
     clock_ns: i64,
@@ -134,6 +135,8 @@ impl McapFolder {
             return Err(error);
         }
         // Files with one start are in the order of their names.
+        parts.sort_by_key(|part| part.start_ns);
+        set_clocks(&mut parts);
         parts.sort_by_key(|part| part.start_ns);
         if let Some(message) = copies(&parts).or_else(|| torn(&parts)) {
             return Err(invalid(message));
@@ -245,14 +248,16 @@ impl Part {
     fn look(path: &Path, names: &mut Names) -> Result<(Self, Option<u64>), RecordingError> {
         let mut file = McapFile::open_named(path, None, names.clone())?;
         let first = file.next_message()?;
-        let clock_ns = clock_ns(first.iter().chain(&file.queue));
-        let (start_ns, end_ns) = match (file.span_ns, first) {
-            (Some((first, last)), Some(_)) => (first.saturating_add(clock_ns), Some(last.saturating_add(clock_ns))),
-            (None, Some(first)) => (first.log_time_ns.saturating_add(clock_ns), None),
-            (_, None) => (NO_MESSAGE, None),
+        let beginning = || first.iter().chain(&file.queue).filter(|message| is_seeing(message.kind));
+        let clock_ns = clock_ns(beginning());
+        let at_beginning = beginning().map(|message| (message.kind, message.sensor.clone())).collect();
+        let (start_ns, end_ns, seeing) = match (file.span_ns, &first) {
+            (Some((first, last)), Some(_)) => (first, Some(last), file.seeing.clone()),
+            (None, Some(first)) => (first.log_time_ns, None, at_beginning),
+            (_, None) => (NO_MESSAGE, None, BTreeSet::new()),
         };
         *names = file.channels.names();
-        let (origin, seeing, total) = (file.origin(), std::mem::take(&mut file.seeing), file.total);
+        let (origin, total) = (file.origin(), file.total);
         Ok((Self { path: path.to_owned(), origin, start_ns, end_ns, seeing, clock_ns }, total))
     }
 
@@ -263,10 +268,34 @@ impl Part {
 
 /// How far the stamps of cameras and lidars are from their log times, the middle one of these messages: not of the first alone, which may be off by itself.
 fn clock_ns<'a>(messages: impl Iterator<Item = &'a OutgoingMessage>) -> i64 {
-    let seeing = messages.filter(|message| matches!(message.kind, SensorKind::Camera | SensorKind::Lidar));
-    let mut apart_ns: Vec<i64> = seeing.map(|message| message.stamp_ns.saturating_sub(message.log_time_ns)).collect();
+    let mut apart_ns: Vec<i64> = messages.map(|message| message.stamp_ns.saturating_sub(message.log_time_ns)).collect();
     apart_ns.sort_unstable();
     apart_ns.get(apart_ns.len() / 2).copied().filter(|ns| ns.saturating_abs() <= MAX_CLOCK_NS).unwrap_or(0)
+}
+
+/// Moves the log times of files, by their starts. Files that have a camera or lidar in common are of one recorder, whose clock is one: they keep their order, whatever
+/// sensor happens to be at the beginning of each.
+fn set_clocks(parts: &mut [Part]) {
+    let mut recorder: Vec<usize> = (0..parts.len()).collect();
+    let mut of_sensor: BTreeMap<&(SensorKind, Arc<str>), usize> = BTreeMap::new();
+    for (index, part) in parts.iter().enumerate() {
+        for sensor in &part.seeing {
+            let known = *of_sensor.entry(sensor).or_insert(index);
+            let (one, other) = (recorder[known].min(recorder[index]), recorder[known].max(recorder[index]));
+            recorder.iter_mut().filter(|recorder| **recorder == other).for_each(|recorder| *recorder = one);
+        }
+    }
+    // That of a recorder's first file.
+    let clocks_ns: Vec<i64> = recorder.into_iter().map(|first| parts[first].clock_ns).collect();
+    for (part, clock_ns) in parts.iter_mut().zip(clocks_ns).filter(|(part, _)| part.start_ns != NO_MESSAGE) {
+        part.clock_ns = clock_ns;
+        part.start_ns = part.start_ns.saturating_add(clock_ns);
+        part.end_ns = part.end_ns.map(|end_ns| end_ns.saturating_add(clock_ns));
+    }
+}
+
+fn is_seeing(kind: SensorKind) -> bool {
+    matches!(kind, SensorKind::Camera | SensorKind::Lidar)
 }
 
 fn add_skipped(skipped: &mut BTreeMap<(String, String, String), u64>, file: &McapFile) {

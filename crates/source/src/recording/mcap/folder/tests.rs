@@ -80,6 +80,26 @@ fn files_of_computers_whose_clocks_differ_are_put_together_by_stamps() {
 }
 
 #[test]
+fn files_of_one_recorder_keep_their_order_whatever_is_at_their_beginning() {
+    // A lidar that tells TAI (37 s ahead) beside a camera that tells UTC; each file begins with another of them, and has both.
+    let message = |topic: &'static str, at_ms: u64, stamp_ms: u64| {
+        let (topic, schema, encoding, schema_encoding, _, payload) = image(topic, stamp_ms);
+        (topic, schema, encoding, schema_encoding, at_ms * MS, payload)
+    };
+    let of = |from: u64, tai_first: bool| {
+        let tai = |at: u64| message("/tai/image", at, at + 37_000);
+        let utc = |at: u64| message("/utc/image", at, at);
+        let turn = |at: u64| if tai_first { [tai(at), utc(at + 50)] } else { [utc(at), tai(at + 50)] };
+        // One more of the first, so that the middle of each file is its.
+        written(&(0..30).flat_map(|step| turn(from + step * 100)).take(59).collect::<Vec<_>>(), true)
+    };
+    let files = folder(&[("0.mcap", of(0, true)), ("1.mcap", of(3_000, false)), ("2.mcap", of(6_000, true))]);
+    let mut recording = open(&files).unwrap();
+    let times: Vec<i64> = read_all(&mut recording).iter().map(|message| message.log_time_ns).collect();
+    assert!(times.len() == 177 && times.is_sorted(), "{times:?}");
+}
+
+#[test]
 fn a_topic_is_the_same_sensor_in_all_files() {
     // Both topics would be called `cam`; whichever comes first in a file would have the name.
     let (raw, compressed) = ("/cam/image_raw", "/cam/image_raw/compressed");
